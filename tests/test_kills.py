@@ -143,6 +143,22 @@ RUNS = {
             ],
         ),
     ],
+    "rl.sac": [
+        (
+            "continuous actions",
+            "sac_pendulum.toml",
+            [
+                "trainer.timesteps=600",
+                "trainer.learning_starts=100",
+                "trainer.replay_size=300",
+                "trainer.batch_size=8",
+                "trainer.evaluate_every=60",
+                "data.max_episode_steps=30",
+                "model.hidden=[8]",
+                "evaluators.play.episodes=3",
+            ],
+        )
+    ],
     "rl.reinforce": [
         ("whole episodes", "reinforce_cartpole.toml", ["trainer.steps=20", "trainer.episodes=4", *PLAYED])
     ],

@@ -326,6 +326,11 @@ DQN = [
     "model.use=rl.q_network",
     "trainer={use='rl.dqn', log_every=1, steps=40, learning_starts=20, batch_size=8, replay_size=50}",
 ]
+SAC = [
+    "data={use='rl.environment', id='Pendulum-v1', max_episode_steps=10}",
+    "model={use='rl.soft_actor_critic', hidden=[8]}",
+    "trainer={use='rl.sac', log_every=1, steps=40, learning_starts=20, batch_size=8, replay_size=50}",
+]
 
 #: Of the two labels, each is the default of one option; with one class for both, either can be changed.
 SAME_CLASS = ["evaluators.loss={use='text.order_test', positive='positive', negative='positive'}"]
@@ -451,6 +456,8 @@ BASES: dict[str, tuple[str, list[str]]] = {
     ),
     "rl.actor_critic": (CARTPOLE, []),
     "rl.dqn": (CARTPOLE, DQN),
+    "rl.soft_actor_critic": (CARTPOLE, SAC),
+    "rl.sac": (CARTPOLE, SAC),
     "rl.reinforce": (CARTPOLE, ["trainer={use='rl.reinforce', log_every=1, steps=3, episodes=2}"]),
     "rl.a2c": (CARTPOLE, []),
     "rl.ppo": (
@@ -689,6 +696,15 @@ CHANGES: dict[str, list[str]] = {
     "rl.dqn.tau": ["0.5", "trainer.target_every=2"],
     "rl.dqn.epsilon_end": ["0.9"],
     "rl.dqn.epsilon_timesteps": ["20"],
+    "rl.soft_actor_critic.hidden": ["[5]"],
+    "rl.sac.timesteps": ["30"],
+    "rl.sac.batch_size": ["9"],
+    "rl.sac.replay_size": ["30"],
+    "rl.sac.learning_starts": ["30"],
+    "rl.sac.target_every": ["2"],
+    "rl.sac.tau": ["0.5"],
+    "rl.sac.entropy_coef": ["0.5"],
+    "rl.sac.target_entropy": ["-3.0"],
     "rl.reinforce.episodes": ["3"],
     "rl.a2c.timesteps": ["30"],
     "rl.ppo.timesteps": ["30"],
@@ -883,10 +899,11 @@ for data in ("folder", "manifest", "transcribed"):
     CHANGES[f"audio.{data}.rate_hz"] = ["4000"]
 for data in (*SPEECH, "frames"):
     CHANGES[f"audio.{data}.features"] = ["{deltas=1, hop_ms=40.0}"]
-for trainer in ("dqn", "reinforce", "a2c", "ppo"):
+for trainer in ("dqn", "sac", "reinforce", "a2c", "ppo"):
     CHANGES[f"rl.{trainer}.optimizer"] = ["{use='sgd', lr=0.3}"]
     CHANGES[f"rl.{trainer}.schedule"] = ["{use='step', step_size=1}"]
     CHANGES[f"rl.{trainer}.max_grad_norm"] = ["0.01"]
+CHANGES["rl.sac.optimizer"] = ["{use='sgd', lr=0.001}"]  # with 0.3, it diverges
 for data in ("digits", "idx", "mnist", "image_folder", "cifar", "cifar10"):
     CHANGES[f"vision.{data}.limit"] = ["9"]
     CHANGES[f"vision.{data}.augment"] = ["{shift=1}"]
@@ -896,6 +913,7 @@ SAME_RESULT = {
     "rl.environment.num_workers": "speed",
     "rl.atari.num_workers": "speed",
     "rl.dqn.replay_storage": "memory",
+    "rl.sac.replay_storage": "memory",
     "vision.image_folder.resident_mb": "memory",
 }
 #: Parameters that a run here cannot show, and the tests that do.
@@ -1285,7 +1303,10 @@ def without_effect(relation: Relation, parameters: Mapping[str, Parameter]) -> s
         return f"{name}={'[]' if isinstance(default, tuple) else 'false' if isinstance(default, bool) else '0'}"
     if isinstance(allowed[0], bool):
         return f"{name}={json.dumps(not allowed[0])}"
-    values = CHOICES.get(parameters[name].choice) or typing.get_args(parameters[name].kind)
+    kind = parameters[name].kind
+    if typing.get_origin(kind) is typing.Union:  # a number or a word
+        return f"{name}=0.5"
+    values = CHOICES.get(parameters[name].choice) or typing.get_args(kind)
     return f"{name}={json.dumps(next(v for v in values if v not in allowed))}"
 
 

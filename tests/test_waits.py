@@ -77,6 +77,7 @@ CASES: dict[str, tuple[str, list[str], int]] = {
     "dqn": ("rl.dqn", ["trainer.num_envs=2", *GREEDY], 1),
     # Priorities are kept on the CPU.
     "dqn-priorities": ("rl.dqn", ["trainer.priority_alpha=0.6", "trainer.n_step=3", *GREEDY], 2),
+    "sac": ("rl.sac", ["trainer.num_envs=2", "trainer.max_grad_norm=1.0"], 1),
     "a2c": ("rl.a2c", [], 15),
     "ppo-continuous": ("rl.ppo", ["data.id='Pendulum-v1'"], 15),
     "reinforce": ("rl.reinforce", ["data.max_episode_steps=5"], 5),

@@ -109,6 +109,26 @@ class Sampler(gym.Env):
         return self.observation_space.sample(), 1.0, self.timesteps == 5, False, {}
 
 
+class Aim(gym.Env):
+    """Episodes of one timestep, whose two actions, from -2 to 6 and from 0 to 1, should be 3.2 and 0.25.
+
+    The reward is minus the squared error, in units of half the range of each.
+    """
+
+    def __init__(self, render_mode=None):
+        self.observation_space = spaces.Box(0, 1, (1,), np.float32)
+        self.action_space = spaces.Box(np.array([-2, 0], np.float32), np.array([6, 1], np.float32))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        assert action in self.action_space
+        error = (action - np.array([3.2, 0.25])) / np.array([4, 0.5])
+        return np.zeros(1, np.float32), -float((error**2).sum()), True, False, {}
+
+
 def corridor(kind=Corridor, frame_stack=1, training_reward=None, **options) -> Environments:
     """The corridor as data."""
     make = partial(kind, **options)

@@ -70,6 +70,7 @@ def test_catch_has_the_facts_of_its_board():
         "obs_dtype": "uint8",
         "num_actions": 3,
         "action_shape": (),
+        "action_bounds": (),
         "reward_range": (-1.0, 1.0),
         "reward_threshold": 1.0,
         "time_limit": 5,

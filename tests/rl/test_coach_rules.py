@@ -181,6 +181,15 @@ def test_a_policy_that_is_sure_and_bad(pole):
     )
 
 
+def test_a_weight_of_the_entropy_that_is_learned_is_left_to_the_trainer(patient):
+    table = POLE[POLE.index("[trainer]") : POLE.index("[evaluators")]
+    text = POLE.replace(table, '[trainer]\nuse = "rl.sac"\ntimesteps = 2000\n').replace("CartPole-v1", "Pendulum-v1")
+
+    found = patient(text.replace("rl.actor_critic", "rl.soft_actor_critic")).asked(entropy(0.01) | BAD)
+
+    assert values(found["rl.entropy-collapsed"]) == {"trainer.optimizer.lr": 3e-05, "trainer.max_grad_norm": 1.0}
+
+
 @pytest.mark.parametrize(
     "metrics",
     [

@@ -227,9 +227,9 @@ def test_a_step_does_not_use_the_global_random_generator():
 
 
 def test_continuous_actions_are_refused_with_an_alternative():
-    with pytest.raises(InputError, match=r"Pendulum-v1 has continuous actions \(a Box of shape \(1,\)\).*rl.ppo"):
+    with pytest.raises(InputError, match=r"Pendulum-v1 has continuous actions \(a Box of shape \(1,\)\).*rl.sac"):
         trainer(environment(id="Pendulum-v1"))
-    with pytest.raises(InputError, match=r"one output per action.*continuous actions.*rl.actor_critic"):
+    with pytest.raises(InputError, match=r"one output per action.*continuous actions.*rl.soft_actor_critic"):
         QNetwork((3,), 0)
 
 

@@ -11,6 +11,10 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+#: Least and largest logarithm of the standard deviation of a squashed Gaussian.
+LOG_STD = (-20.0, 2.0)
 
 
 class ActionHead(Protocol):
@@ -96,6 +100,39 @@ class Gaussian(nn.Module):
     def mode(self, params: Tensor) -> Tensor:
         """See `ActionHead.mode`."""
         return params[:, 0].view(-1, *self.shape)
+
+
+class SquashedGaussian(nn.Module):
+    """The tanh of independent normal distributions whose mean and deviation depend on the observation.
+
+    Source: Haarnoja et al. 2018, "Soft Actor-Critic", https://arxiv.org/abs/1801.01290, appendix C. The bounds of the
+    standard deviation are those of the authors' code.
+    `params` (B, 2, K) are means and logarithms of the standard deviations before the tanh; actions (B, K) are in
+    (-1, 1).
+    """
+
+    def __init__(self, width: int, num_components: int) -> None:
+        super().__init__()
+        self.params = nn.Linear(width, 2 * num_components)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, F) to means and log standard deviations (B, 2, K)."""
+        mean, log_std = self.params(features).chunk(2, 1)
+        return torch.stack([mean, log_std.clamp(*LOG_STD)], 1)
+
+    def sample(self, params: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Sample actions (B, K) with their log probability densities (B,); gradients pass through both."""
+        mean, log_std = params.unbind(1)
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        before = mean + log_std.exp() * noise
+        density = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
+        # log(1 - tanh²) without overflow.
+        squashing = 2 * (math.log(2) - before - F.softplus(-2 * before))
+        return before.tanh(), (density - squashing).sum(1)
+
+    def mode(self, params: Tensor) -> Tensor:
+        """Return the actions (B, K) that the means become."""
+        return params[:, 0].tanh()
 
 
 def action_head(width: int, num_actions: int, action_shape: Sequence[int]) -> Categorical | Gaussian:

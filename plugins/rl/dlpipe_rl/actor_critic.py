@@ -17,6 +17,7 @@ from dlpipe.fields import Positive
 from dlpipe_rl.action_heads import action_head
 from dlpipe_rl.encoder import encoder, to_float
 from dlpipe_rl.policy_network import orthogonal
+from dlpipe_rl.running_normalization import normalization
 
 
 class ActorCritic(nn.Module):
@@ -29,6 +30,7 @@ class ActorCritic(nn.Module):
         num_actions: A; 0 if actions are continuous.
         action_shape: of a continuous action.
         hidden: units of the fully connected layers.
+        normalize_obs: scale observations to mean 0 and standard deviation 1 over those of the training so far.
     """
 
     def __init__(
@@ -38,8 +40,10 @@ class ActorCritic(nn.Module):
         action_shape: Sequence[int],
         *,
         hidden: Sequence[Positive] = (64, 64),
+        normalize_obs: bool = False,
     ) -> None:
         super().__init__()
+        self.normalize = normalization(obs_shape, normalize_obs)
         shared = len(obs_shape) == 3
         activation = nn.ReLU if shared else nn.Tanh
         self.encode, width = encoder(obs_shape, hidden, linear=orthogonal, activation=activation)
@@ -51,7 +55,7 @@ class ActorCritic(nn.Module):
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Map observations (B, *obs_shape) to logits (B, A), or means and log deviations (B, 2, K), and values (B,)."""
-        obs = to_float(obs)
+        obs = self.normalize(to_float(obs))
         features = self.encode(obs)  # (B, F)
         value_features = features if self.encode_value is None else self.encode_value(obs)
         return self.head(features), self.critic(value_features).squeeze(1)

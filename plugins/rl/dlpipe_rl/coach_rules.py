@@ -156,8 +156,10 @@ def _clipped(case: Case) -> list[Remedy]:
 
 
 def _entropy_bonus(case: Case) -> list[Remedy]:
-    """Reward entropy, or ten times as much as before."""
+    """Reward entropy, or ten times as much as before; nothing where the weight is learned."""
     now = case.value("trainer.entropy_coef") or 0.0
+    if isinstance(now, str):
+        return []
     return [Remedy("a larger entropy bonus", {"trainer.entropy_coef": float(f"{max(0.01, 10 * now):.3g}")})]
 
 

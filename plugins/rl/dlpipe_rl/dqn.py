@@ -11,7 +11,7 @@ Axes: N environments, B transitions of a batch, A actions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -31,21 +31,19 @@ from dlpipe.fields import (
     ScheduleTable,
 )
 from dlpipe.protocols import Data, Goal
-from dlpipe.training import Budget, LearningRateSchedule, StateBlock, build_optimizer
+from dlpipe.training import Budget, LearningRateSchedule, build_optimizer
 from dlpipe_rl.action_heads import Categorical, Gaussian
-from dlpipe_rl.checked_env import Array, Episode
+from dlpipe_rl.checked_env import Array
 from dlpipe_rl.environments import Environments, require_environments
-from dlpipe_rl.episode_metrics import WEIGHTS, episode_means
 from dlpipe_rl.exploration import EpsilonSchedule
 from dlpipe_rl.noisy import NoisyLinear
+from dlpipe_rl.off_policy import OffPolicy, replay_buffer, require_replay
 from dlpipe_rl.priorities import Priorities
 from dlpipe_rl.q_learning import QLearning
-from dlpipe_rl.randomness import generator, restore, state_of, torch_generator
-from dlpipe_rl.replay_buffer import ReplayBuffer
-from dlpipe_rl.timesteps import steps_for
+from dlpipe_rl.randomness import generator, restore, state_of
 
 
-class DQN:
+class DQN(OffPolicy):
     """Learn action values from a replay buffer.
 
     A step is `train_every` timesteps of every environment and then `gradient_steps` updates. The first step is
@@ -80,11 +78,6 @@ class DQN:
         max_grad_norm: maximum norm of the gradient of all parameters.
     """
 
-    metric_weights = WEIGHTS
-    _timestep = 0
-    _obs: Array | None = None  # the current observations; None before the first step
-    _shown: tuple[Array | None, Tensor] = None, torch.empty(0)  # the last observations acted on, also as a tensor
-
     def __init__(
         self,
         model: nn.Module,
@@ -117,55 +110,44 @@ class DQN:
         schedule: ScheduleTable | None = None,
         max_grad_norm: PositiveFloat | None = None,
     ) -> None:
-        self.model, self._compute, self.steps_per_epoch = model, compute, None
-        self._is_cpu = compute.device.type == "cpu"
-        envs = require_environments(data, "rl.dqn")
-        self._num_actions = _checked_num_actions(model, envs, batch_size, replay_size, num_envs)
-        self._train_every, self._gradient_steps, self._batch_size = train_every, gradient_steps, batch_size
-        self._importance_beta = importance_beta
-        self._learning_starts = -(-learning_starts // num_envs) * num_envs
-        self._data, self._envs = envs, envs.training_envs(num_envs, seed)
-        self._replay = _replay_buffer(envs, compute, replay_size, num_envs, replay_storage, n_step, gamma)
-        self.notes = [self._replay.description]
+        environments = require_environments(data, "rl.dqn")
+        require_replay(batch_size, replay_size, num_envs)
+        self._num_actions = _checked_num_actions(model, environments)
+        super().__init__(
+            model,
+            environments,
+            compute,
+            seed,
+            budget,
+            envs=environments.training_envs(num_envs, seed),
+            replay=replay_buffer(
+                environments, compute, replay_size, num_envs, replay_storage, n_step=n_step, gamma=gamma
+            ),
+            timesteps=timesteps,
+            learning_starts=learning_starts,
+            train_every=train_every,
+            gradient_steps=gradient_steps,
+        )
+        self._batch_size, self._importance_beta = batch_size, importance_beta
         self._priorities = Priorities(self._replay.slots, priority_alpha) if priority_alpha else None
         built = build_optimizer(model.parameters(), optimizer)
         self._learning = QLearning(
             model, built, compute, max_grad_norm, double=double, loss=loss, target_every=target_every, tau=tau
         )
-        total = self._plan(budget, timesteps, learning_starts)
         if priority_alpha and importance_beta < 1 and self._timesteps is None:
             raise InputError(
                 f"importance_beta = {importance_beta} grows to 1 over the timesteps of the run, and only time ends "
                 "this run; set timesteps, or importance_beta = 1"
             )
-        self._schedule = LearningRateSchedule(built, schedule, total_steps=total)
+        self._schedule = LearningRateSchedule(built, schedule, total_steps=self._planned_steps)
         self._epsilon = self._epsilon_schedule(epsilon_start, epsilon_end, epsilon_timesteps, epsilon_schedule)
         self._exploration_caveats = _exploration_caveats(model, max(self._epsilon.at(0), epsilon_end))
-        self._exploration_rng, self._replay_rng = generator(seed, "dqn"), torch_generator(seed, "replay")
+        self._exploration_rng = generator(seed, "dqn")
 
     @property
     def caveats(self) -> list[str]:
         """Why a resumed run may differ, and what explores twice."""
-        return [*self._data.caveats(), *self._exploration_caveats]
-
-    def steps(self) -> Iterator[dict[str, Tensor]]:
-        """Yield the ``loss`` of each step, with mean ``return`` and ``length`` of the ``episodes`` that ended."""
-        if self._obs is None:
-            self._obs = self._envs.reset()
-            self._replay.start(self._obs)
-        while True:
-            if not self.model.training:  # the caller may have evaluated since
-                self.model.train()
-            episodes: list[Episode] = []
-            for _ in range(self._train_every):
-                episodes += self._step_envs()
-            while self._timestep < self._learning_starts:  # only in the first step
-                episodes += self._step_envs()
-            loss = self._update()
-            if self._gradient_steps > 1:
-                loss = torch.stack([loss, *(self._update() for _ in range(self._gradient_steps - 1))]).mean()
-            self._schedule.step()
-            yield {"loss": loss, **episode_means(episodes)} if episodes else {"loss": loss}
+        return [*super().caveats, *self._exploration_caveats]
 
     def log_values(self) -> dict[str, float]:
         """Return learning rate, ε and number of timesteps."""
@@ -180,56 +162,23 @@ class DQN:
         self._schedule.on_score(score, goal)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of networks, optimizer, schedule, replay buffer, environments and random generators.
-
-        The frames of the replay buffer are in `state_blocks`.
-        """
+        """Return all state except the frames of the replay buffer, which are in `state_blocks`."""
         return {
+            **super().state_dict(),
             "learning": self._learning.state_dict(),
             "schedule": self._schedule.state_dict(),
-            "replay": self._replay.state_dict(),
             "priorities": self._priorities.state_dict() if self._priorities else None,
-            "envs": self._envs.state(),
             "exploration_rng": state_of(self._exploration_rng),
-            "replay_rng": self._replay_rng.get_state(),
-            "timestep": self._timestep,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a state; the current episodes are replayed."""
+        super().load_state_dict(state)
         self._learning.load_state_dict(state["learning"])
         self._schedule.load_state_dict(state["schedule"])
-        self._replay.load_state_dict(state["replay"])
         if self._priorities:
             self._priorities.load_state_dict(state["priorities"])
-        self._obs = self._envs.restore(state["envs"])
-        self._data.check_restored(self._envs, state["envs"])
         restore(self._exploration_rng, state["exploration_rng"])
-        self._replay_rng.set_state(state["replay_rng"])
-        self._timestep = state["timestep"]
-
-    def state_blocks(self) -> dict[str, StateBlock]:
-        """Return the frames of the replay buffer, in blocks that rarely change."""
-        return self._replay.state_blocks()
-
-    def load_state_blocks(self, blocks: Iterable[tuple[str, dict[str, Tensor]]]) -> None:
-        """Restore the frames of the replay buffer."""
-        self._replay.load_state_blocks(blocks)
-
-    def close(self) -> None:
-        """Close the environments and remove scratch files."""
-        self._envs.close()
-        self._replay.close()
-
-    def _plan(self, budget: Budget, timesteps: int | None, learning_starts: int) -> int | None:
-        """Set the steps that `timesteps` allow and the timesteps of the run; return its steps, whatever ends it."""
-        each = self._train_every * len(self._envs)
-        first = max(self._learning_starts, each)
-        why = f"learning_starts = {learning_starts}, num_envs = {len(self._envs)}, train_every = {self._train_every}"
-        self.total_steps = None if timesteps is None else steps_for(timesteps, first=first, each=each, why=why)
-        total = budget.total_steps(None, self.total_steps)
-        self._timesteps = None if total is None else first + (total - 1) * each
-        return total
 
     def _epsilon_schedule(
         self, start: float, end: float, timesteps: int | None, schedule: Literal["linear", "exponential", "constant"]
@@ -240,18 +189,6 @@ class DQN:
                 raise InputError("epsilon_timesteps is not set, and only time ends this run; set it, or timesteps")
             timesteps = self._timesteps // 10
         return EpsilonSchedule(start, end, timesteps or 0, schedule)
-
-    def _step_envs(self) -> Iterable[Episode]:
-        """Take one action in every environment, store the transitions, and return the episodes that ended."""
-        assert self._obs is not None
-        actions = self._actions(self._obs)
-        result = self._envs.step(actions)
-        self._obs = result.obs
-        added, removed = self._replay.add(actions, result.rewards, result.terminated, result.obs, result.final_obs)
-        if self._priorities:
-            self._priorities.add(added, removed)
-        self._timestep += len(added)
-        return result.episodes.values()
 
     def _actions(self, obs: Array) -> list[int]:
         """Return N ε-greedy actions."""
@@ -265,40 +202,35 @@ class DQN:
             return greedy
         return [best if action < 0 else action for action, best in zip(explored, greedy, strict=True)]
 
-    def _on_device(self, obs: Array) -> Tensor:
-        """Return observations as a tensor; that of a buffer which the environments keep is created once."""
-        if obs is not self._shown[0]:
-            self._shown = obs, torch.from_numpy(obs)
-        return self._shown[1] if self._is_cpu else self._shown[1].to(self._compute.device, non_blocking=True)
+    def _stored(self, added: Sequence[int], removed: Sequence[int]) -> None:
+        """Give new transitions a priority, and those that were overwritten none."""
+        if self._priorities:
+            self._priorities.add(added, removed)
 
-    def _update(self) -> Tensor:
-        """Sample a batch, update the weights once and return the loss."""
+    def _end_step(self) -> None:
+        """Advance the schedule."""
+        self._schedule.step()
+
+    def _update(self) -> dict[str, Tensor]:
+        """Sample a batch, update the weights once and return the ``loss``."""
         if self._priorities is None:
-            return self._learning.update(self._replay.sample(self._batch_size, self._replay_rng))
+            return {"loss": self._learning.update(self._replay.sample(self._batch_size, self._replay_rng))}
         progress = min(1.0, self._timestep / self._timesteps) if self._timesteps else 1.0  # β is 1
         beta = self._importance_beta + (1 - self._importance_beta) * progress
         slots, weights = self._priorities.sample(self._batch_size, beta, self._replay_rng)
         transitions = self._replay.at(slots)
         loss, errors = self._learning.update_weighted(transitions, weights.to(self._compute.device, non_blocking=True))
         self._priorities.update(slots, errors)
-        return loss
+        return {"loss": loss}
 
 
-def _checked_num_actions(model: nn.Module, data: Environments, batch_size: int, replay_size: int, num_envs: int) -> int:
+def _checked_num_actions(model: nn.Module, data: Environments) -> int:
     """Return the number of actions.
 
     Raises:
-        InputError: actions are continuous, the model gives no action values, or the replay
-            buffer is too small.
+        InputError: actions are continuous, or the model gives no action values.
     """
     facts = data.facts
-    if replay_size <= num_envs:
-        raise InputError(
-            f"replay_size = {replay_size}: expected more than num_envs = {num_envs}, since the end of an episode takes "
-            "the place of one transition"
-        )
-    if batch_size > replay_size:
-        raise InputError(f"batch_size = {batch_size}: expected at most replay_size = {replay_size}")
     if isinstance(getattr(model, "head", None), (Categorical, Gaussian)):
         raise InputError(
             f"rl.dqn needs the values of actions, and the model {type(model).__name__} gives probabilities of actions; "
@@ -307,7 +239,7 @@ def _checked_num_actions(model: nn.Module, data: Environments, batch_size: int, 
     if not facts["num_actions"]:
         raise InputError(
             f"rl.dqn compares the values of all actions, and the data {data.name} has continuous actions (a Box of "
-            f"shape {facts['action_shape']}); take an environment with discrete actions, or the trainer rl.ppo"
+            f"shape {facts['action_shape']}); take an environment with discrete actions, or the trainer rl.sac"
         )
     return int(facts["num_actions"])
 
@@ -320,26 +252,3 @@ def _exploration_caveats(model: nn.Module, epsilon: float) -> list[str]:
         f"the model explores by noise in its weights, and ε (up to {epsilon}) makes actions random as well; to explore "
         'by noise only, set epsilon_schedule = "constant" and epsilon_end = 0'
     ]
-
-
-def _replay_buffer(
-    data: Environments,
-    compute: Compute,
-    size: int,
-    num_envs: int,
-    storage: Literal["auto", "memory", "disk"],
-    n_step: int,
-    gamma: float,
-) -> ReplayBuffer:
-    facts, stack = data.facts, data.frame_stack
-    return ReplayBuffer(
-        size,
-        num_envs,
-        (facts["obs_shape"][0] // stack, *facts["obs_shape"][1:]),
-        getattr(torch, facts["obs_dtype"]),
-        frame_stack=stack,
-        n_step=n_step,
-        gamma=gamma,
-        storage=storage,
-        compute=compute,
-    )

@@ -99,7 +99,9 @@ class Environments:
     def facts(self) -> Mapping[str, Any]:
         """Facts for models, trainers and evaluators.
 
-        ``num_actions`` is 0 if actions are continuous, and ``action_shape`` is empty if they are discrete.
+        ``num_actions`` is 0 if actions are continuous, and ``action_shape`` is empty if they are discrete;
+        ``action_bounds`` are the least and the largest value of each component of a continuous action, in order, and
+        are empty if one is not bounded.
         """
         env = self.make()
         obs, action = env.observation_space, env.action_space
@@ -111,6 +113,7 @@ class Environments:
             "obs_dtype": obs.dtype.name,
             "num_actions": int(action.n) if isinstance(action, spaces.Discrete) else 0,
             "action_shape": () if isinstance(action, spaces.Discrete) else tuple(action.shape or ()),
+            "action_bounds": _action_bounds(action),
             "reward_range": getattr(env.unwrapped, "reward_range", None),
             "reward_threshold": spec.reward_threshold if spec else getattr(env.unwrapped, "reward_threshold", None),
             "time_limit": _time_limit(env),
@@ -282,6 +285,13 @@ def require_environments(data: object, who: str) -> Environments:
         f"{who} needs environments, such as rl.environment, or data of yours with a method make(); the data is "
         f"{type(data).__name__}"
     )
+
+
+def _action_bounds(space: spaces.Space[Any]) -> tuple[tuple[float, float], ...]:
+    """Return the bounds of each component of a continuous action, or nothing if there are none."""
+    if not (isinstance(space, spaces.Box) and space.is_bounded()):
+        return ()
+    return tuple(zip(space.low.ravel().astype(float).tolist(), space.high.ravel().astype(float).tolist(), strict=True))
 
 
 def _time_limit(env: gym.Env[Any, Any]) -> int | None:

@@ -19,6 +19,7 @@ from dlpipe_rl.environments import require_environments
 from dlpipe_rl.episode_metrics import WEIGHTS, episode_means
 from dlpipe_rl.randomness import torch_generator
 from dlpipe_rl.rollout import Rollout, RolloutCollector
+from dlpipe_rl.running_normalization import normalizations
 from dlpipe_rl.timesteps import steps_for
 
 
@@ -95,6 +96,7 @@ class OnPolicy:
             )
         self.model, self.steps_per_epoch = model, None
         self._update, self._optimizer = update, optimizer
+        self._normalizations = normalizations(model)
         self._rollout_steps, self._gamma, self._gae_lambda = rollout_steps, gamma, gae_lambda
         self._data, self._envs = envs, envs.training_envs(num_envs, seed)
         self._collector = RolloutCollector(model, self._envs, compute, derived_seed(seed, "actions"))
@@ -117,7 +119,10 @@ class OnPolicy:
             if not self.model.training:  # the caller may have evaluated since
                 self.model.train()
             rollout = self._collect()
-            metrics = self._update(self._batch(rollout), self._minibatch_rng)
+            batch = self._batch(rollout)
+            metrics = self._update(batch, self._minibatch_rng)
+            for normalization in self._normalizations:
+                normalization.update(batch.obs)
             self._schedule.step()
             yield metrics | episode_means(rollout.episodes)
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from dlpipe import DataSpec, EvaluatorSpec, ModelSpec, RuleSpec, TrainerSpec, hookimpl
 
 DLPIPE_API = (1, 0)
-FACTS = ("obs_shape", "obs_dtype", "num_actions", "action_shape", "reward_range", "reward_threshold", "time_limit")
+FACTS = (
+    "obs_shape",
+    "obs_dtype",
+    "num_actions",
+    "action_shape",
+    "action_bounds",
+    "reward_range",
+    "reward_threshold",
+    "time_limit",
+)
 NEEDS = ("gymnasium",)
 DRAWS = (*NEEDS, "matplotlib", "pillow")
 EXTRA = "dlpipe[rl]"
@@ -81,6 +90,11 @@ def dlpipe_models():
         ModelSpec("q_network", "dlpipe_rl.q_network:QNetwork", "action values for vector or image observations"),
         ModelSpec("policy_network", "dlpipe_rl.policy_network:PolicyNetwork", "a policy without a value function"),
         ModelSpec("actor_critic", "dlpipe_rl.actor_critic:ActorCritic", "a policy and a value function"),
+        ModelSpec(
+            "soft_actor_critic",
+            "dlpipe_rl.soft_actor_critic:SoftActorCritic",
+            "a policy of continuous actions, and the values of actions",
+        ),
     ]
 
 
@@ -147,6 +161,24 @@ def dlpipe_trainers():
                 "clip_range",
             ),
             renamed=RENAMED_PPO,
+        ),
+        TrainerSpec(
+            "sac",
+            "dlpipe_rl.sac:SAC",
+            "soft actor-critic: continuous actions, with a replay buffer",
+            requires=NEEDS,
+            extra=EXTRA,
+            budget=("timesteps",),
+            changeable=(
+                "timesteps",
+                "optimizer",
+                "schedule",
+                "max_grad_norm",
+                "batch_size",
+                "target_every",
+                "tau",
+                "target_entropy",
+            ),
         ),
     ]
 

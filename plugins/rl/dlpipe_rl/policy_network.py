@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from dlpipe.fields import Positive
 from dlpipe_rl.action_heads import action_head
 from dlpipe_rl.encoder import encoder, to_float
+from dlpipe_rl.running_normalization import normalization
 
 
 class PolicyNetwork(nn.Module):
@@ -26,6 +27,7 @@ class PolicyNetwork(nn.Module):
         num_actions: A; 0 if actions are continuous.
         action_shape: of a continuous action.
         hidden: units of the fully connected layers.
+        normalize_obs: scale observations to mean 0 and standard deviation 1 over those of the training so far.
     """
 
     def __init__(
@@ -35,14 +37,16 @@ class PolicyNetwork(nn.Module):
         action_shape: Sequence[int],
         *,
         hidden: Sequence[Positive] = (64, 64),
+        normalize_obs: bool = False,
     ) -> None:
         super().__init__()
+        self.normalize = normalization(obs_shape, normalize_obs)
         self.encode, width = encoder(obs_shape, hidden, linear=orthogonal, activation=nn.Tanh)
         self.head = action_head(width, num_actions, action_shape)
 
     def forward(self, obs: Tensor) -> Tensor:
         """Map observations (B, *obs_shape) to logits (B, A), or to means and log deviations (B, 2, K)."""
-        return self.head(self.encode(to_float(obs)))  # type: ignore[no-any-return]
+        return self.head(self.encode(self.normalize(to_float(obs))))  # type: ignore[no-any-return]
 
     def predict(self, outputs: Tensor) -> Tensor:
         """Return the most probable actions."""

@@ -7,8 +7,7 @@ Axes: B transitions of a batch, A actions.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -18,8 +17,9 @@ from torch.optim import Optimizer
 
 from dlpipe.compute import Compute
 from dlpipe.training import load_optimizer
-from dlpipe_rl.noisy import NoisyLinear
+from dlpipe_rl.precision import in_float32
 from dlpipe_rl.replay_buffer import Transitions
+from dlpipe_rl.target_network import TargetNetwork
 
 
 class QLearning:
@@ -48,20 +48,14 @@ class QLearning:
         tau: float,
     ) -> None:
         self.optimizer = optimizer
-        self._model, self._target = model, copy.deepcopy(model).train().requires_grad_(False)
-        # No dropout, and running statistics instead of those of the batch; noise only where it is learned.
-        for module in self._target.modules():
-            module.training = module.training and isinstance(module, NoisyLinear)
-        self.values, self._target_values = _in_float32(model, compute), _in_float32(self._target, compute)
+        self._target_network = TargetNetwork(model, tau)
+        self._target = self._target_network.module
+        self.values, self._target_values = in_float32(model, compute), in_float32(self._target, compute)
         self._double, self._measure = double, F.smooth_l1_loss if loss == "huber" else F.mse_loss
-        self._target_every, self._tau = target_every, tau
-        self._max_grad_norm = max_grad_norm
+        self._target_every, self._max_grad_norm = target_every, max_grad_norm
         self._updates = 0
-        # Listed once: traversing the modules in every update would cost more than the target update itself.
+        # Listed once: traversing the modules in every update would cost more than some of the layers.
         self._parameters = list(model.parameters())
-        self._online_weights = [parameter.detach() for parameter in self._parameters]
-        self._target_weights = [parameter.detach() for parameter in self._target.parameters()]
-        self._has_buffers = any(True for _ in model.buffers())
 
     def targets(self, transitions: Transitions) -> Tensor:
         """Return the TD targets (B,): returns plus the discounted values of the next observations."""
@@ -108,7 +102,7 @@ class QLearning:
         self.optimizer.step()
         self._updates += 1
         if self._updates % self._target_every == 0:
-            self._update_target()
+            self._target_network.update()
         return loss.detach()
 
     def state_dict(self) -> dict[str, Any]:
@@ -124,26 +118,3 @@ class QLearning:
         load_optimizer(self.optimizer, state["optimizer"])
         self._target.load_state_dict(state["target"])
         self._updates = state["updates"]
-
-    def _update_target(self) -> None:
-        """Move the target network to the online network by τ; buffers, such as running statistics, are copied."""
-        with torch.no_grad():
-            if self._tau == 1:
-                torch._foreach_copy_(self._target_weights, self._online_weights)
-            else:
-                torch._foreach_lerp_(self._target_weights, self._online_weights, self._tau)
-            if self._has_buffers:  # not listed once, as a module may replace them
-                for target, online in zip(self._target.buffers(), self._model.buffers(), strict=True):
-                    target.copy_(online)
-
-
-def _in_float32(model: nn.Module, compute: Compute) -> Callable[[Tensor], Tensor]:
-    """Return a model as a function that computes in the precision of the run and returns float32."""
-    if compute.dtype is torch.float32:
-        return model  # no context to enter and to leave three times a step
-
-    def values(obs: Tensor) -> Tensor:
-        with compute.autocast():
-            return model(obs).float()  # type: ignore[no-any-return]
-
-    return values

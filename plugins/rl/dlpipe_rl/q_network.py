@@ -46,8 +46,8 @@ class QNetwork(nn.Module):
         if not num_actions:
             raise InputError(
                 f"num_actions = {num_actions}: rl.q_network has one output per action, and this environment has "
-                "continuous actions; take an environment with discrete actions, or the model rl.actor_critic with the "
-                "trainer rl.ppo"
+                "continuous actions; take an environment with discrete actions, or the model rl.soft_actor_critic with "
+                "the trainer rl.sac"
             )
         linear = NoisyLinear if noisy else nn.Linear
         features, width = encoder(obs_shape, hidden, linear=linear)

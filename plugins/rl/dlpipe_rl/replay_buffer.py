@@ -39,7 +39,7 @@ class Transitions:
     Args:
         slots: (B,) where each is stored; a numpy array.
         obs: (B, …).
-        actions: (B, 1) int64, as `Tensor.gather` takes them.
+        actions: (B, 1) int64, as `Tensor.gather` takes them, or (B, K) float32, the components of continuous ones.
         returns: (B,) discounted sum of the next n rewards, or of fewer if the episode ended.
         discounts: (B,) factor of the value of `next_obs`; 0 if the episode terminated, but not if it was truncated.
         next_obs: (B, …) n steps later, or at the end of the episode.
@@ -65,6 +65,7 @@ class ReplayBuffer:
         size: capacity in transitions, of all environments together.
         num_envs: N.
         frame_shape: of one frame: an observation without the older frames of its stack.
+        action_shape: of a continuous action; empty if actions are discrete.
         frame_stack: frames per observation.
         n_step: number of rewards that are summed.
         gamma: discount factor γ.
@@ -82,6 +83,7 @@ class ReplayBuffer:
         frame_shape: Sequence[int],
         dtype: torch.dtype,
         *,
+        action_shape: Sequence[int] = (),
         frame_stack: int = 1,
         n_step: int = 1,
         gamma: float = 0.99,
@@ -102,7 +104,9 @@ class ReplayBuffer:
         self._rooms = [self._room_for(0), self._room_for(0)] if self._small is not None else []
         self._num_envs, self._stack, self._n_step, self._gamma = num_envs, frame_stack, n_step, gamma
         # Numpy arrays, whose single numbers and small batches cost a fraction of those of tensors.
-        self._actions = np.zeros((count, 1), np.int64)
+        self._actions: NDArray[Any] = (
+            np.zeros((count, math.prod(action_shape)), np.float32) if action_shape else np.zeros((count, 1), np.int64)
+        )
         self._rewards = np.zeros(count, np.float32)
         # Of the value after the step: γ, or 0 if the episode terminated.
         self._discounts = np.zeros(count, np.float32)
@@ -137,13 +141,16 @@ class ReplayBuffer:
 
     def add(
         self,
-        actions: Sequence[int],
+        actions: Sequence[int] | Array,
         rewards: Sequence[float],
         terminated: Sequence[bool],
         obs: Array,
         final_obs: Mapping[int, Array],
     ) -> tuple[list[int], list[int]]:
         """Store one transition of every environment; see `dlpipe_rl.vector_env.StepResult`.
+
+        Args:
+            actions: N indices of discrete actions, or (N, K).
 
         Returns:
             (N,) the slots of the new transitions, and the slots whose transitions were overwritten.
