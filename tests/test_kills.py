@@ -57,6 +57,9 @@ RUNS = {
             ["trainer={use='core.no_training'}", "evaluators.digits.use=core.loss"],
         ),
     ],
+    "core.lsuv": [
+        ("initial weights", "logistic_digits.toml", ["trainer={use='core.lsuv'}", "evaluators.digits.use=core.loss"]),
+    ],
     "core.fit": [
         ("a forest", "baselines_digits.toml", ["model.num_trees=300", "evaluators.digits.use=core.loss"]),
     ],

@@ -350,6 +350,7 @@ GAPS = ["data={use='core.table', path='@/gaps.csv', target='ill', missing='mean'
 
 #: The pipeline in which the parameters of a component are changed, and how it is made to fit.
 BASES: dict[str, tuple[str, list[str]]] = {
+    "core.lsuv": (IMAGES, ["trainer={use='core.lsuv'}"]),
     "core.supervised": (IMAGES, []),
     "core.supervised.bucket_by_length": (SENTENCES, []),
     "core.supervised.pad_to_multiple_of": (SENTENCES, []),
@@ -632,6 +633,8 @@ CHANGES: dict[str, list[str]] = {
     "core.table.missing_values": ["['', '21']"],
     "core.mlp.embed_dim": ["5"],
     "core.random_forest.max_depth": ["2"],
+    "core.lsuv.tolerance": ["100.0"],
+    "core.lsuv.batch_size": ["7"],
     "core.supervised.loss": ["'mse'"],
     "core.supervised.optimizer": ["{use='sgd', lr=0.3}"],
     "core.supervised.schedule": ["{use='step', step_size=1}"],
@@ -918,6 +921,7 @@ SAME_RESULT = {
 }
 #: Parameters that a run here cannot show, and the tests that do.
 TESTED_ELSEWHERE = {
+    "core.lsuv.max_iterations": "test_lsuv.py",  # linear layers take one
     "text.gensim_word2vec.workers": "test_gensim_word2vec.py",  # by chance, the result may be the same
     "text.analogies.encoding": "test_word_evaluators.py",
     "text.word_similarity.encoding": "test_word_evaluators.py",

@@ -123,6 +123,13 @@ def dlpipe_trainers() -> Iterable[TrainerSpec]:
             finite=True,
             replaces_weights=True,
         ),
+        TrainerSpec(
+            "lsuv",
+            "dlpipe.training.lsuv:LSUV",
+            "initial weights with which the outputs of each layer have variance 1 (LSUV), in one step",
+            finite=True,
+            replaces_weights=True,
+        ),
         TrainerSpec("no_training", "dlpipe.training.one_step:NoTraining", "leaves the model as it is", finite=True),
     ]
 
