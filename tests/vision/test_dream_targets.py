@@ -144,3 +144,21 @@ def test_the_untrained_network_has_the_same_layers_and_other_weights():
     assert model.get_submodule("layers.2.conv").weight.equal(weights["layers.2.conv.weight"])
     assert untrained(model).get_submodule("layers.2.conv").weight.equal(fresh.get_submodule("layers.2.conv").weight)
     assert torch.get_rng_state().equal(before)
+
+
+class Scaled(nn.Module):
+    """A layer with weights of its own, which it cannot draw again."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.arange(50.0).view(5, 10))
+
+
+def test_weights_that_cannot_be_drawn_again_are_shuffled():
+    model = Scaled()
+
+    fresh = untrained(model)
+
+    assert not fresh.scale.equal(model.scale)
+    assert fresh.scale.flatten().sort().values.tolist() == list(range(50))
+    assert model.scale.flatten().tolist() == list(range(50))

@@ -151,12 +151,19 @@ def last_convolution(model: nn.Module, images: Tensor) -> str:
 
 
 def untrained(model: nn.Module) -> nn.Module:
-    """Return the same model before it has learned anything: its weights are drawn again."""
+    """Return the same model before it has learned anything: its weights are drawn again.
+
+    Those of layers that cannot do this, which have no ``reset_parameters``, are shuffled.
+    """
     fresh = copy.deepcopy(model)
     with IsolatedRNG(0):
         for module in fresh.modules():
             if callable(reset := getattr(module, "reset_parameters", None)):
                 reset()
+                continue
+            for parameter in module.parameters(recurse=False):
+                order = torch.randperm(parameter.numel()).to(parameter.device)
+                parameter.data = parameter.detach().flatten()[order].view_as(parameter)
     return fresh
 
 

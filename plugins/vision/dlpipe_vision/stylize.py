@@ -94,7 +94,7 @@ def _targets(pictures: Sequence[str], output: Path) -> list[Path]:
     Raises:
         InputError: it is a file and there are several pictures, it exists, or two pictures have the same name.
     """
-    if output.suffix:
+    if output.suffix and not output.suffix[1:].isdigit():  # a folder may be named v1.5
         if output.suffix.lower() != ".png":
             raise InputError(f"--output {output}: expected a name that ends in .png, or a folder")
         if len(pictures) > 1:
