@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ import torch
 from PIL import Image
 
 from dlpipe.errors import DataError, InputError
-from dlpipe_vision.content_and_style import ContentAndStyle, read_square
+from dlpipe_vision.content_and_style import ContentAndStyle, _divided, read_square
 
 SMALL = {"size": 12, "train_size": 9, "dev_size": 4, "test_size": 6}
 
@@ -85,29 +88,94 @@ def test_no_kind_is_left_for_training():
         content_and_style(held_out_kinds=[*dict.fromkeys(ContentAndStyle()._kinds), "clouds", "cells"])
 
 
+def values_of(data):
+    """Return the grey values of the contents of each split."""
+    return {split: {int(value) for value in data.split(split).columns["images"].unique()} for split in data.splits}
+
+
+def of(folder, **options):
+    return content_and_style(**{"content": folder, "styles": folder, "dev_size": 99, "test_size": 99, **options})
+
+
 def test_a_folder_of_pictures_is_divided_into_splits(folder):
-    data = content_and_style(content=folder, styles=folder, train_size=30, dev_size=5, test_size=3)
+    data = of(folder, train_size=20)
 
-    values = {
-        split: [{int(value) for value in data.split(split).columns[name].unique()} for name in ("images", "styles")]
-        for split in data.splits
-    }
-
-    assert {split: len(data.split(split)) for split in data.splits} == {"train": 30, "dev": 1, "test": 3}
+    contents = values_of(data)
+    assert len(data.split("train")) == 20
     assert "new_kinds" not in data.split("test").columns
-    contents = [values[split][0] for split in data.splits]
-    assert [len(each) for each in contents] == [7, 1, 2]
-    assert set.union(*contents) == set(range(0, 100, 10))
-    assert values["train"][0] == values["train"][1]
+    assert sum(map(len, contents.values())) == 10
+    assert set.union(*contents.values()) == set(range(0, 100, 10))
+
+
+def test_the_splits_have_their_shares_of_many_files():
+    digests = [hashlib.sha256(bytes([number])).hexdigest() for number in range(256)]
+
+    parts = _divided({digest: Path(digest) for digest in digests})
+
+    assert len(parts["dev"]) == pytest.approx(25.6, abs=10)
+    assert len(parts["test"]) == pytest.approx(51.2, abs=13)
+    assert sorted(str(file) for part in parts.values() for file in part) == sorted(digests)
+
+
+@pytest.mark.parametrize("first", ["0", "5", "f"])
+def test_no_split_is_empty(first):
+    parts = _divided({f"{first}{number:07x}": Path(str(number)) for number in range(3)})
+
+    assert [len(parts[split]) for split in ("train", "dev", "test")] == [1, 1, 1]
+
+
+def test_a_picture_stays_in_its_split_wherever_it_is_and_whatever_is_added(tmp_path, folder):
+    for number in range(10, 40):  # with so many, no split has to take a picture of another one
+        Image.new("RGB", (9, 9), (number, 0, 200)).save(folder / f"{number}.png")
+    before = of(folder).fingerprint(), _names(of(folder))
+    folder = folder.rename(tmp_path / "moved")
+    assert (of(folder).fingerprint(), _names(of(folder))) == before
+
+    for number in range(20):
+        Image.new("RGB", (9, 9), (0, number, 100)).save(folder / f"added{number}.png")
+
+    after = _names(of(folder))
+    assert all(names <= after[split] for split, names in before[1].items())
+
+
+def _names(data):
+    return {split: {file.name for file in files} for split, files in data._in_folder(data._content).items()}
+
+
+def test_copies_of_a_picture_count_once(folder):
+    before = values_of(of(folder))
+    for number in range(10):
+        source = next(folder.rglob(f"{number}.png"))
+        shutil.copy(source, folder / f"copy{number}.png")
+
+    data = of(folder)
+
+    assert values_of(data) == before
+    assert sum(map(len, data._in_folder(folder).values())) == 10
 
 
 def test_pairs_of_two_folders_are_different(folder):
-    data = content_and_style(content=folder, styles=folder, train_size=1000)
-    columns = data.split("train").columns
+    with pytest.warns(
+        UserWarning, match=r"train_size = 1000: the folders have (\d+) different pairs for training"
+    ) as told:
+        columns = of(folder, train_size=1000).split("train").columns
 
     pairs = keys(torch.cat([columns["images"], columns["styles"]], 1))
+    assert f"have {len(pairs)} different" in str(told[0].message)
+    assert len(set(pairs)) == len(pairs) == len(set(keys(columns["images"]))) ** 2
 
-    assert len(set(pairs)) == len(pairs) == 49
+
+def test_only_pictures_that_are_needed_are_read_and_each_once(monkeypatch, folder):
+    read = []
+    monkeypatch.setattr(
+        "dlpipe_vision.content_and_style.read_square", lambda file, size: read.append(file) or read_square(file, size)
+    )
+
+    content_and_style(content=folder, train_size=2).split("train")
+    assert len(read) <= 2
+    read.clear()
+    content_and_style(content=folder, train_size=50).split("train")
+    assert len(read) == len(set(read)) <= 10
 
 
 @pytest.mark.parametrize("side", ["content", "styles"])
@@ -155,7 +223,9 @@ def test_a_folder_that_cannot_be_used_is_refused(tmp_path, folder):
 
     with pytest.raises(DataError, match=re.escape("none: no such folder; expected one of pictures")):
         content_and_style(content=tmp_path / "none").split("train")
-    with pytest.raises(DataError, match="2 images; expected at least 3, one for each of train, dev, test; add some"):
+    with pytest.raises(
+        DataError, match="2 different images; expected at least 3, one for each of train, dev, test; add some"
+    ):
         content_and_style(styles=folder).split("train")
 
 

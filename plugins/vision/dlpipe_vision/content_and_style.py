@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
@@ -14,6 +15,7 @@ from typing import Annotated, Any
 
 import torch
 from PIL import Image, ImageOps
+from pydantic import Field, Strict
 from torch import Tensor
 
 from dlpipe.compute import derived_seed
@@ -42,13 +44,15 @@ class ContentAndStyle:
     styles of training and dev are textures of the same kinds; half of the styles of test are of kinds that training has
     not, which the column ``new_kinds`` marks.
 
-    Pictures from a folder are resized and cropped to the middle square. A tenth of the files of each folder is for dev,
-    a fifth for test, always the same ones, and the pairs of a split are drawn at random.
+    Pictures from a folder are resized and cropped to the middle square. About a tenth of the pictures of each folder is
+    for dev, a fifth for test, as their content decides: a picture stays in its split if others are added, and copies
+    of it count once. The pairs of a split are drawn at random.
 
     Args:
         size: height and width of all images, in pixels.
-        train_size: number of training pairs; all pairs are kept in memory, with 6 size² bytes each.
-        dev_size: number of pairs of the dev split; fewer if there are not as many different ones.
+        train_size: number of training pairs, fewer if there are not as many different ones; all pairs are kept in
+            memory, with 6 size² bytes each.
+        dev_size: the same of the dev split.
         test_size: the same of the test split.
         content: a folder of pictures instead of the landscapes, with or without subfolders.
         styles: a folder of pictures instead of the textures, such as paintings.
@@ -61,7 +65,7 @@ class ContentAndStyle:
     def __init__(
         self,
         *,
-        size: Positive = 32,
+        size: Annotated[int, Strict(), Field(ge=8)] = 32,
         train_size: Positive = 2000,
         dev_size: Positive = 40,
         test_size: Positive = 80,
@@ -111,26 +115,33 @@ class ContentAndStyle:
         for folder in (self._content, self._styles):
             files = [] if folder is None else [file for part in self._in_folder(folder).values() for file in part]
             digests = file_digests(files)
-            digest.update(repr([(str(file), digests[file]) for file in files]).encode())
+            digest.update(repr(sorted(digests.values())).encode())
         return digest.hexdigest()[:16]
 
     def _pairs(self, split: str) -> dict[str, Tensor]:
         """Return the columns of a split; pair number k has the k-th drawn image, or a file drawn at random."""
         count, random = self._counts[split], Random(derived_seed(self._seed, "pairs", split))
-        contents = None if self._content is None else self._read(self._content, split)
-        styles = None if self._styles is None else self._read(self._styles, split)
-        if contents is not None and styles is not None:
-            different = len(contents) * len(styles)
-            chosen = torch.tensor(random.sample(range(different), min(count, different)))
-            return {"images": contents[chosen // len(styles)], "styles": styles[chosen % len(styles)]}
-        if contents is not None:
-            contents = contents[random.choices(range(len(contents)), k=count)]
+        if self._content is not None and self._styles is not None:
+            files = [self._in_folder(folder)[split] for folder in (self._content, self._styles)]
+            different = len(files[0]) * len(files[1])
+            if split == "train" and count > different:
+                warnings.warn(
+                    f"train_size = {count}: the folders have {different} different pairs for training, which are used",
+                    stacklevel=2,
+                )
+            chosen = random.sample(range(different), min(count, different))
+            pairs = [divmod(number, len(files[1])) for number in chosen]
+            read = [self._read([each[pair[side]] for pair in pairs]) for side, each in enumerate(files)]
+            return {"images": read[0], "styles": read[1]}
+        if self._content is not None:
+            contents = self._read(random.choices(self._in_folder(self._content)[split], k=count))
         else:
             contents = torch.stack(
                 [_bytes(draw_scene(self._size, self._generator("scene", split, k))) for k in range(count)]
             )
-        if styles is not None:
-            return {"images": contents, "styles": styles[random.choices(range(len(styles)), k=count)]}
+        if self._styles is not None:
+            styles = self._read(random.choices(self._in_folder(self._styles)[split], k=count))
+            return {"images": contents, "styles": styles}
         kinds = [self._kind(split, k) for k in range(count)]
         drawn = [
             _bytes(draw_texture(kind, self._size, self._generator("style", split, k))) for k, kind in enumerate(kinds)
@@ -148,27 +159,38 @@ class ContentAndStyle:
     def _generator(self, what: str, split: str, number: int) -> torch.Generator:
         return torch.Generator().manual_seed(derived_seed(self._seed, what, split, number))
 
-    def _read(self, folder: Path, split: str) -> Tensor:
-        """Return the pictures of a split in a folder as bytes (N, C, H, W)."""
-        files = self._in_folder(folder)[split]
-        return torch.stack([read_square(file, self._size) for file in tracked(files, "reading images")])
+    def _read(self, files: Sequence[Path]) -> Tensor:
+        """Return pictures as bytes (N, C, H, W); each file is read once, however often it is in the list."""
+        rows = {file: row for row, file in enumerate(dict.fromkeys(files))}
+        pictures = torch.stack([read_square(file, self._size) for file in tracked(rows, "reading images")])
+        return pictures[[rows[file] for file in files]]
 
     def _in_folder(self, folder: Path) -> dict[str, list[Path]]:
-        """Return the files of a folder by split."""
+        """Return the files of a folder by split, copies left out."""
         if folder not in self._files:
             if not folder.is_dir():
                 raise DataError(f"{folder}: no such folder; expected one of pictures")
-            files = list(map(Path, expand_folder(str(folder), SUFFIXES, "image")))
+            digests = file_digests(map(Path, expand_folder(str(folder), SUFFIXES, "image")))
+            files = {digest: file for file, digest in sorted(digests.items(), reverse=True)}  # the first of copies
             if len(files) < len(SPLITS):
                 raise DataError(
-                    f"{folder}: {counted(len(files), 'image')}; expected at least {len(SPLITS)}, one for each of "
-                    f"{', '.join(SPLITS)}; add some"
+                    f"{folder}: {counted(len(files), 'different image')}; expected at least {len(SPLITS)}, one for "
+                    f"each of {', '.join(SPLITS)}; add some"
                 )
-            Random(0).shuffle(files)
-            dev, test = (max(1, round(share * len(files))) for share in (DEV_SHARE, TEST_SHARE))
-            parts = files[dev + test :], files[:dev], files[dev : dev + test]
-            self._files[folder] = dict(zip(SPLITS, parts, strict=True))
+            self._files[folder] = _divided(files)
         return self._files[folder]
+
+
+def _divided(files: Mapping[str, Path]) -> dict[str, list[Path]]:
+    """Divide files into splits by the sha256 of their content, which are like random numbers; none is empty."""
+    order = sorted(files)
+    positions = [int(digest[:8], 16) / 2**32 for digest in order]
+    dev = max(1, sum(position < DEV_SHARE for position in positions))
+    dev = min(dev, len(order) - 2)
+    held_out = max(dev + 1, sum(position < DEV_SHARE + TEST_SHARE for position in positions))
+    held_out = min(held_out, len(order) - 1)
+    parts = order[held_out:], order[:dev], order[dev:held_out]
+    return {split: [files[digest] for digest in part] for split, part in zip(SPLITS, parts, strict=True)}
 
 
 def read_square(path: Path, size: int) -> Tensor:
