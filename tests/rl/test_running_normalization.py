@@ -19,6 +19,8 @@ from dlpipe_rl.soft_actor_critic import SoftActorCritic
 
 from .conftest import CPU, Aim, corridor
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 
 def observations(count, seed=0):
     return torch.randn(count, 3, generator=torch.Generator().manual_seed(seed)) * torch.tensor([0.01, 1, 300]) + 5

@@ -14,6 +14,8 @@ from dlpipe_rl.soft_actor_critic import SoftActorCritic
 
 from .conftest import CPU, Aim, corridor
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 SMALL = [
     "trainer.learning_starts=20",
     "trainer.batch_size=5",
