@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
+from torchvision.models import VisionTransformer
 
 from dlpipe.errors import InputError
 from dlpipe_vision.cnn import CNN
@@ -146,19 +147,36 @@ def test_the_untrained_network_has_the_same_layers_and_other_weights():
     assert torch.get_rng_state().equal(before)
 
 
-class Scaled(nn.Module):
-    """A layer with weights of its own, which it cannot draw again."""
+class Scales(nn.Module):
+    """Multiplies channels by learned scales, and cannot draw them again."""
 
-    def __init__(self):
+    def __init__(self, channels):
         super().__init__()
-        self.scale = nn.Parameter(torch.arange(50.0).view(5, 10))
+        self.scales = nn.Parameter(torch.linspace(1, 2, channels).view(channels, 1, 1))
+
+    def forward(self, maps):
+        return maps * self.scales
 
 
-def test_weights_that_cannot_be_drawn_again_are_shuffled():
-    model = Scaled()
+def test_weights_that_no_layer_draws_again_are_shuffled():
+    model = nn.Sequential(nn.Conv2d(1, 50, 3), Scales(50))
+
+    trained, fresh = model[1].scales, untrained(model)[1].scales
+
+    assert not fresh.equal(trained)
+    assert fresh.shape == trained.shape
+    assert fresh.flatten().sort().values.equal(trained.flatten())
+    assert trained.flatten().equal(torch.linspace(1, 2, 50))
+
+
+def test_no_weight_of_a_vision_transformer_stays_as_trained():
+    torch.manual_seed(0)
+    model = VisionTransformer(8, 4, num_layers=1, num_heads=2, hidden_dim=6, mlp_dim=5, num_classes=3)
+    with torch.no_grad():  # as if trained: no constants
+        for weight in model.parameters():
+            weight.normal_()
 
     fresh = untrained(model)
 
-    assert not fresh.scale.equal(model.scale)
-    assert fresh.scale.flatten().sort().values.tolist() == list(range(50))
-    assert model.scale.flatten().tolist() == list(range(50))
+    same = [name for name, weight in fresh.named_parameters() if weight.equal(model.get_parameter(name))]
+    assert same == []

@@ -153,17 +153,18 @@ def last_convolution(model: nn.Module, images: Tensor) -> str:
 def untrained(model: nn.Module) -> nn.Module:
     """Return the same model before it has learned anything: its weights are drawn again.
 
-    Those of layers that cannot do this, which have no ``reset_parameters``, are shuffled.
+    Those that no layer draws again, such as the scales of the blocks of ConvNeXt or the class token of a vision
+    transformer, are shuffled: each parameter keeps its values, in random order.
     """
     fresh = copy.deepcopy(model)
-    with IsolatedRNG(0):
+    with IsolatedRNG(0), torch.no_grad():
         for module in fresh.modules():
             if callable(reset := getattr(module, "reset_parameters", None)):
                 reset()
-                continue
-            for parameter in module.parameters(recurse=False):
-                order = torch.randperm(parameter.numel()).to(parameter.device)
-                parameter.data = parameter.detach().flatten()[order].view_as(parameter)
+        for trained, weight in zip(model.parameters(), fresh.parameters(), strict=True):
+            if weight.equal(trained):
+                order = torch.randperm(weight.numel()).to(weight.device)
+                weight.copy_(weight.flatten()[order].view_as(weight))
     return fresh
 
 
