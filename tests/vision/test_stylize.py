@@ -83,6 +83,30 @@ def test_several_pictures_are_written_to_a_folder(folder):
     assert pixels(folder / "out" / "b.png").shape == (3, 14, 21)
 
 
+@pytest.mark.parametrize("name", ["v1.5", "drawn.of.june", "existing.png"])
+def test_a_folder_may_have_a_dot_in_its_name(folder, name):
+    (folder / "existing.png").mkdir()
+
+    (answer,) = run(folder, "a.png", output=folder / name)
+
+    assert answer["written"] == str(folder / name / "a.png")
+    assert pixels(folder / name / "a.png").shape == (3, 14, 21)
+
+
+def test_a_picture_that_takes_too_much_memory_is_refused(folder, monkeypatch):
+    monkeypatch.setattr("dlpipe_vision.stylize.MAX_PIXELS", 270)  # 21 × 14 are 294, 9 × 30 are the 270 of the style
+
+    large, enlarged = run(folder, "a.png") + run(folder, "a.png", size=4000)
+    (drawn,) = run(folder, "a.png", size=12)
+
+    expected = "expected at most 270, whose maps fit into memory; make the picture smaller: --size 12"
+    assert f"a.png: 21×14 pixels; {expected}" in str(large.error)
+    assert f"a.png: 6000×4000 pixels; {expected}" in str(enlarged.error)
+    assert (drawn["width"], drawn["height"]) == (18, 12)
+    with pytest.raises(InputError, match="style.png: 10×33 pixels; expected at most 270, .* smaller: --style-size 8"):
+        run(folder, "a.png", style_size=10, output=folder / "other.png")
+
+
 def test_a_bad_picture_does_not_stop_the_others(folder):
     (folder / "pictures" / "a.png").write_bytes(b"no picture")
 
@@ -103,7 +127,12 @@ def test_a_bad_picture_does_not_stop_the_others(folder):
         (["a.png"], {"output": "pictures/b.png"}, "b.png exists; remove it, or choose another name"),
         (["a.png", "a.png"], {"output": "out"}, "several pictures would be a.png, such as "),
         (["a.png"], {"style": "styles/none.png"}, "none.png: no such file; expected an image"),
-        (["a.png"], {"style": "styles/tiny.png"}, "tiny.png: 7×9 pixels; expected at least 8×8, or a larger --size"),
+        (
+            ["a.png"],
+            {"style": "styles/tiny.png"},
+            "tiny.png: 7×9 pixels; expected at least 8×8, or a larger --style-size",
+        ),
+        (["a.png"], {"style": "pictures"}, "pictures is a folder; expected one picture"),
     ],
 )
 def test_what_cannot_be_written_or_read_is_refused(folder, items, options, message):

@@ -94,7 +94,7 @@ class StyleTransfer(nn.Module):
             ``stds``, lists of the statistics (B, c) of each style layer for `styles`.
         """
         style = self.encode(styles)
-        target = self._target(self.encode(images), style)
+        target = self._target(self.encode(images)[self.content_layer], style[self.content_layer])
         statistics = [channel_statistics(style[layer]) for layer in self.style_layers]
         return {
             "pictures": self.decoder(target, images.shape[2:]),
@@ -127,8 +127,9 @@ class StyleTransfer(nn.Module):
         Args:
             strength: 0 draws the images as they are, as well as the decoder can; 1 is all of the style.
         """
-        content = self.encode(images)
-        maps = content[self.content_layer].lerp(self._target(content, self.encode(styles)), strength)
+        # Without the maps of other layers, which would stay in memory while the decoder draws.
+        content, style = (self.encode(each)[self.content_layer] for each in (images, styles))
+        maps = content.lerp(self._target(content, style), strength)
         pictures: Tensor = self.decoder(maps, images.shape[2:])
         return pictures
 
@@ -147,9 +148,9 @@ class StyleTransfer(nn.Module):
         reduced = F.avg_pool2d(pixels, 2**self._enlargements, ceil_mode=True)[..., : content.size(2), : content.size(3)]
         return maps | {self.content_layer: torch.cat([content, reduced], 1), PIXELS: pixels}
 
-    def _target(self, content: dict[str, Tensor], style: dict[str, Tensor]) -> Tensor:
-        """Return the maps of the content (B, D, h, w) with the statistics of the style: equation 8."""
-        return adaptive_instance_norm(content[self.content_layer], *channel_statistics(style[self.content_layer]))
+    def _target(self, content: Tensor, style: Tensor) -> Tensor:
+        """Return maps (B, D, h, w) of the content with the statistics of those of the style: equation 8."""
+        return adaptive_instance_norm(content, *channel_statistics(style))
 
 
 class Stylizer(nn.Module):

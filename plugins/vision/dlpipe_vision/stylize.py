@@ -5,6 +5,7 @@ Axes: C channels, H rows, W columns.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,6 +27,9 @@ from dlpipe_vision.style_transfer import StyleTransfer
 OUTPUT = Path("stylized.png")
 #: Shorter side of the smallest picture that leaves a network something to see, in pixels.
 SMALLEST = 8
+#: A larger picture is refused, as its maps are all in memory: 530 bytes per pixel with the network of
+#: pipelines/style_transfer.toml on a CPU, 8.5 GB in all (growth of the resident set, torch 2.14).
+MAX_PIXELS = 16_000_000
 
 
 def stylize(
@@ -47,12 +51,12 @@ def stylize(
         style: the picture in whose style they are drawn.
         strength: how much of the style, from 0 to 1.
         size: number of pixels to which the shorter side of each picture is resized; by default it keeps its size. The
-            smaller a picture, the larger is the texture of the style in it.
+            smaller a picture, the larger is the texture of the style in it. At most 16 million pixels are drawn.
         style_size: the same of the style.
         output: a new .png file for one picture, or a new or empty folder for several, which keep their names.
 
     Raises:
-        InputError: there is no picture, the style cannot be read, or the output cannot be written.
+        InputError: there is no picture, the style cannot be read or is too large, or the output cannot be written.
     """
     pictures, failed = _expanded(items)
     yield from failed
@@ -62,10 +66,10 @@ def stylize(
     if style.is_dir():
         raise InputError(f"--style {style} is a folder; expected one picture")
     channels = data.facts["image_shape"][0]
-    of_style = _read(style, channels, style_size).to(compute.device)
+    of_style = _read(style, channels, style_size, "--style-size").to(compute.device)
     for picture, target in zip(pictures, targets, strict=True):
         try:
-            image = _read(Path(picture), channels, size).to(compute.device)
+            image = _read(Path(picture), channels, size, "--size").to(compute.device)
         except InputError as error:
             yield FailedItem(picture, picture, error)
             continue
@@ -94,7 +98,7 @@ def _targets(pictures: Sequence[str], output: Path) -> list[Path]:
     Raises:
         InputError: it is a file and there are several pictures, it exists, or two pictures have the same name.
     """
-    if output.suffix and not output.suffix[1:].isdigit():  # a folder may be named v1.5
+    if output.suffix.lower() in SUFFIXES and not output.is_dir():  # a folder may be called v1.5
         if output.suffix.lower() != ".png":
             raise InputError(f"--output {output}: expected a name that ends in .png, or a folder")
         if len(pictures) > 1:
@@ -116,23 +120,31 @@ def _targets(pictures: Sequence[str], output: Path) -> list[Path]:
     return targets
 
 
-def _read(path: Path, channels: int, size: int | None) -> Tensor:
+def _read(path: Path, channels: int, size: int | None, option: str) -> Tensor:
     """Return a picture (1, C, H, W) from 0 to 1, its shorter side resized to `size`.
 
+    Args:
+        option: that gives the size, for messages.
+
     Raises:
-        InputError: it cannot be read, or is too small.
+        InputError: it cannot be read, is too small, or is too large.
     """
     mode = "L" if channels == 1 else "RGB"
     image = in_mode(open_image(path), mode)
-    if size is not None:
-        factor = size / min(image.size)
-        width, height = (max(1, round(side * factor)) for side in image.size)
-        image = image.resize((width, height), Image.Resampling.LANCZOS)
-    if min(image.size) < SMALLEST:
+    factor = 1 if size is None else size / min(image.size)
+    width, height = (max(1, round(side * factor)) for side in image.size)
+    if min(width, height) < SMALLEST:
         raise InputError(
-            f"{path}: {image.width}×{image.height} pixels; expected at least {SMALLEST}×{SMALLEST}, or a larger --size "
-            "and --style-size"
+            f"{path}: {width}×{height} pixels; expected at least {SMALLEST}×{SMALLEST}, or a larger {option}"
         )
+    if width * height > MAX_PIXELS:
+        fitting = math.isqrt(MAX_PIXELS * min(image.size) // max(image.size)) - 1  # the other side may be rounded up
+        raise InputError(
+            f"{path}: {width}×{height} pixels; expected at most {MAX_PIXELS:,}, whose maps fit into memory; make the "
+            f"picture smaller: {option} {fitting}"
+        )
+    if size is not None:
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
     return to_tensor(image, mode)[None] / 255
 
 
