@@ -8,7 +8,7 @@ import pytest
 
 from dlpipe.config.check import load_pipeline
 from dlpipe.engine.execute import run
-from dlpipe.errors import InputError
+from dlpipe.errors import InputError, PipelineError
 from dlpipe.registry.loading import load_plugins
 from dlpipe.testing import check_resume
 
@@ -70,6 +70,13 @@ def test_features_of_pixels_of_another_range_are_refused(pipeline, tmp_path):
         InputError, match=r"features: .*features.* was trained with pixel_range = \[-1.0, 1.0\], and here"
     ):
         run(wrong, registry, tmp_path / "runs")
+
+
+def test_images_that_leave_nothing_to_see_are_refused_before_the_start(pipeline):
+    with pytest.raises(
+        PipelineError, match=r"\[stages.transfer.data\] size = 7: expected a whole number of at least 8"
+    ):
+        load_pipeline(pipeline, load_plugins(), ["stages.transfer.data.size=7"])
 
 
 @pytest.mark.slow

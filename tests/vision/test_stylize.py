@@ -56,12 +56,6 @@ def test_a_picture_is_drawn_in_its_own_size(folder):
     assert_close(pixels(folder / "out.png") / 255, expected.detach(), atol=0.5 / 255 + 1e-6, rtol=0)
 
 
-def test_the_name_of_a_folder_may_end_in_a_number(folder):
-    answers = run(folder, "a.png", "b.png", output=folder / "v1.5")
-
-    assert [answer["written"] for answer in answers] == [str(folder / "v1.5" / name) for name in ("a.png", "b.png")]
-
-
 def test_pictures_may_be_resized(folder):
     (answer,) = run(folder, "a.png", size=10)
 
