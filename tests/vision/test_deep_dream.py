@@ -8,14 +8,48 @@ from PIL import Image
 from torch import nn
 
 from dlpipe.compute import Compute
+from dlpipe.config.check import load_pipeline
+from dlpipe.engine.execute import run
 from dlpipe.errors import InputError
 from dlpipe.evaluation import Examples
+from dlpipe.registry.loading import load_plugins
 from dlpipe_vision.cnn import CNN
 from dlpipe_vision.deep_dream import DeepDream
 from dlpipe_vision.residual_net import ResidualNet
 
 SHAPE, LABELS = (1, 5, 7), ["sad", "<i>", "glad"]
 LAYERS = [{"conv": 4}, {"conv": 6}, {"global_pool": "average"}]
+STAGE = """
+[stages.{name}.data]
+use = "vision.textures"
+size = 12
+train_size = 20
+test_size = 10
+normalize = "symmetric"
+seed = {seed}
+[stages.{name}.model]
+use = "vision.cnn"
+layers = [{{ conv = 3 }}, {{ global_pool = "average" }}]
+[stages.{name}.trainer]
+use = "core.supervised"
+steps = 1
+"""
+PIPELINE = (
+    'name = "dreams"\nthreads = 1\ndevice = "cpu"\n'
+    + STAGE.format(name="judge", seed=1)
+    + STAGE.format(name="dream", seed=0)
+    + """
+[stages.dream.evaluators.dreams]
+use = "vision.deep_dream"
+splits = ["test"]
+classes = ["dots"]
+size = 12
+octaves = 1
+jitter = 0
+steps = 1
+judge = { stage = "judge" }
+"""
+)
 
 
 def cnn(seed=0, layers=LAYERS):
@@ -177,6 +211,38 @@ def test_of_many_targets_the_figure_shows_the_first(faces_examples, tmp_path):
 def test_options_that_cannot_be_obeyed_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         deep_dream(**options)
+
+
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        (["stages.judge.data.normalize='unit'"], r"\[0.0, 1.0\], and here it is \[-1.0, 1.0\]"),
+        (  # the statistics are those of the training images, and the judge has others
+            ["stages.judge.data.normalize='standardize'", "stages.dream.data.normalize='standardize'"],
+            r"\[-\d\.\d+, \d\.\d+\], and here it is \[-\d\.\d+, \d\.\d+\]",
+        ),
+    ],
+)
+def test_a_judge_of_pixels_of_another_range_is_refused(tmp_path, changed, found):
+    (tmp_path / "dreams.toml").write_text(PIPELINE)
+    registry = load_plugins()
+    pipeline = load_pipeline(tmp_path / "dreams.toml", registry, changed)
+
+    with pytest.raises(
+        InputError, match=rf"judge: .*judge.* was trained with pixel_range = {found}; expected the same"
+    ):
+        run(pipeline, registry, tmp_path / "runs")
+
+
+@pytest.mark.usefixtures("without_report")
+def test_a_judge_of_other_images_with_pixels_of_the_same_range_is_accepted(tmp_path):
+    (tmp_path / "dreams.toml").write_text(PIPELINE)
+    registry = load_plugins()
+
+    run(load_pipeline(tmp_path / "dreams.toml", registry), registry, tmp_path / "runs")
+
+    (metrics,) = (tmp_path / "runs").glob("dreams/2*/stages/dream/metrics.jsonl")
+    assert "test/dreams/judge_probability" in metrics.read_text()
 
 
 def test_a_layer_that_does_not_exist_is_refused(faces_examples):

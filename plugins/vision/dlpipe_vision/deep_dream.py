@@ -70,7 +70,8 @@ class DeepDream:
         step_size: mean change of a pixel (0 to 1) per step.
         jitter: images are moved by up to this many pixels before each step, and back after it.
         total_variation: weight of smoothness; the gradient of the objective has the weight 1.
-        judge: a second, independently trained classifier of the same data, such as { stage = "judge" }.
+        judge: a second, independently trained classifier, such as { stage = "judge" }, whose data has the same classes
+            and the same range of pixels.
         seed: of the choice of start images, the noise and the jitter.
 
     Raises:

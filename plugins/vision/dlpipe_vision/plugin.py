@@ -124,7 +124,7 @@ def dlpipe_evaluators():
             baselines=("gain_untrained",),
             requires=needs,
             extra=EXTRA,
-            same_facts=("labels",),
+            same_facts=("labels", *SAME_FACTS),
         ),
         EvaluatorSpec(
             "stylization",
