@@ -156,13 +156,22 @@ def test_copies_of_a_picture_count_once(folder):
 
 def test_pairs_of_two_folders_are_different(folder):
     with pytest.warns(
-        UserWarning, match=r"train_size = 1000: the folders have (\d+) different pairs for training"
+        UserWarning,
+        match=r"train_size = 1000: the training pictures of the folders make only \d+ different pairs; add pictures",
     ) as told:
         columns = of(folder, train_size=1000).split("train").columns
 
     pairs = keys(torch.cat([columns["images"], columns["styles"]], 1))
-    assert f"have {len(pairs)} different" in str(told[0].message)
+    assert f"only {len(pairs)} different" in str(told[0].message)
     assert len(set(pairs)) == len(pairs) == len(set(keys(columns["images"]))) ** 2
+
+
+def test_a_single_pair_is_called_so(folder):
+    for path in sorted(folder.rglob("*.png"))[3:]:
+        path.unlink()
+
+    with pytest.warns(UserWarning, match=r"train_size = 9: .* make only 1 different pair; add pictures for more"):
+        assert len(of(folder).split("train")) == 1
 
 
 def test_only_pictures_that_are_needed_are_read_and_each_once(monkeypatch, folder):

@@ -46,7 +46,8 @@ class ContentAndStyle:
 
     Pictures from a folder are resized and cropped to the middle square. About a tenth of the pictures of each folder is
     for dev, a fifth for test, as their content decides: a picture stays in its split if others are added, and copies
-    of it count once. The pairs of a split are drawn at random.
+    of it count once. Each split has at least one picture; with fewer than about 40 pictures, it may be one of another
+    split, which moves when some are added. The pairs of a split are drawn at random.
 
     Args:
         size: height and width of all images, in pixels.
@@ -126,7 +127,8 @@ class ContentAndStyle:
             different = len(files[0]) * len(files[1])
             if split == "train" and count > different:
                 warnings.warn(
-                    f"train_size = {count}: the folders have {different} different pairs for training, which are used",
+                    f"train_size = {count}: the training pictures of the folders make only "
+                    f"{counted(different, 'different pair')}; add pictures for more",
                     stacklevel=2,
                 )
             chosen = random.sample(range(different), min(count, different))
