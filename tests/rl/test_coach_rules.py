@@ -162,6 +162,13 @@ def test_values_that_are_many_times_any_return(lake, value, found):
         assert exploded.evidence.endswith("at step 1,000, and no mean return was larger than 100")
 
 
+def test_soft_values_have_not_exploded(lake):
+    metrics = played([1.0, 1.0], 0.0, value_mean=[50.0, 60.0])
+
+    assert list(lake.asked(metrics)) == ["rl.exploding-values"]
+    assert lake.asked(metrics | {"train/entropy_coef": [0.2, 0.2]}) == {}
+
+
 def test_values_of_an_environment_without_any_return_say_nothing(lake):
     assert lake.asked(played([0.0, 0.0], 0.0, value_mean=[0.1, 0.2])) == {}
 

@@ -20,6 +20,7 @@ from dlpipe_rl.policy_network import PolicyNetwork
 from dlpipe_rl.ppo import ClippedUpdate, clipped_loss, ppo
 from dlpipe_rl.q_network import QNetwork
 from dlpipe_rl.reinforce import reinforce
+from dlpipe_rl.soft_actor_critic import SoftActorCritic
 
 from .conftest import CPU, corridor
 
@@ -296,3 +297,10 @@ def test_values_are_moved_towards_the_returns():
         PolicyGradient(loss, normalize_advantages=False)(batch, torch.Generator())
 
     assert F.mse_loss(model(obs)[1], returns) < 0.5 * before
+
+
+@pytest.mark.parametrize("make", [reinforce, a2c, ppo])
+def test_a_policy_without_the_density_of_given_actions_is_refused(make):
+    model = SoftActorCritic((3,), (1,), ((-2.0, 2.0),), hidden=(4,))
+    with pytest.raises(InputError, match=r"rl\.\w+ needs .* the model SoftActorCritic .*take rl\.actor_critic"):
+        make(model, environment(id="Pendulum-v1"), CPU, 3)

@@ -8,6 +8,7 @@ from torch.testing import assert_close
 
 from dlpipe.errors import InputError
 from dlpipe.testing import check_resume
+from dlpipe.training.freezing import freeze_parts
 from dlpipe_rl.actor_critic import ActorCritic
 from dlpipe_rl.environments import Environments
 from dlpipe_rl.policy_network import PolicyNetwork
@@ -169,3 +170,15 @@ def test_a_resumed_run_keeps_the_scale(root, tmp_path, pipeline, changes):
         assignments=["model.normalize_obs=true", "evaluators.play.episodes=3", *changes],
         stops=(3,),
     )
+
+
+@pytest.mark.parametrize("kind", [0, 1], ids=["ppo", "sac"])
+def test_a_frozen_scale_stays(kind):
+    made = list(agents())[kind]
+    freeze_parts(made.model, ["normalize"])
+
+    steps = made.steps()
+    for _ in range(3):
+        next(steps)
+
+    assert made.model.normalize.count == 0

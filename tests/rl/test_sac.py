@@ -139,6 +139,10 @@ def test_a_step_does_not_use_the_global_random_generator():
     [
         ({"replay_size": 2, "num_envs": 2}, "replay_size = 2: expected more than num_envs = 2, since the end of an"),
         ({"batch_size": 200, "replay_size": 100}, "batch_size = 200: expected at most replay_size = 100"),
+        ({"target_entropy": 1.4}, "target_entropy = 1.4: expected less than 1.386, the entropy of uniformly random"),
+        ({"target_entropy": float("nan")}, "target_entropy = nan: expected less than 1.386"),
+        ({"target_entropy": float("-inf")}, "target_entropy = -inf: expected less than 1.386"),
+        ({"entropy_coef": float("inf")}, "entropy_coef = inf: expected a finite number"),
         ({"timesteps": 19}, "timesteps = 19: the first step takes 20 (learning_starts = 20, num_envs = 1"),
     ],
 )

@@ -27,6 +27,8 @@ LEAST_EVALUATIONS = 5
 
 def exploded_values(case: Case) -> Iterator[Finding]:
     """Find values of observations that no return comes near to."""
+    if case.metric("train/entropy_coef").points:  # soft values include the entropy to come, which no return does
+        return
     values, returns = _played(case, "value_mean"), _played(case, "return_mean")
     reached = [*returns.points, *_played(case, "random_return_mean").points]
     largest = max((abs(value) for _, value in reached), default=0.0)

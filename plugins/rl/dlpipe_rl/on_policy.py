@@ -89,7 +89,7 @@ class OnPolicy:
         timesteps: int | None = None,
     ) -> None:
         envs = require_environments(data, name)
-        if not hasattr(model, "head"):
+        if not _has_action_head(model):
             raise InputError(
                 f"{name} needs action probabilities, and the model {type(model).__name__} has no action head; take "
                 "rl.actor_critic, or rl.policy_network without a baseline"
@@ -174,8 +174,13 @@ class OnPolicy:
 
 def require_values(model: nn.Module, name: str) -> None:
     """Raise InputError if the model has no policy or no value function."""
-    if not (hasattr(model, "head") and hasattr(model, "value")):
+    if not (_has_action_head(model) and hasattr(model, "value")):
         raise InputError(
             f"{name} needs a policy with a value function, and the model {type(model).__name__} is not one; take "
             "rl.actor_critic"
         )
+
+
+def _has_action_head(model: nn.Module) -> bool:
+    """Return whether a model has an `ActionHead`; that of rl.soft_actor_critic only samples with a density."""
+    return hasattr(getattr(model, "head", None), "log_prob")

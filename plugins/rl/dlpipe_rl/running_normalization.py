@@ -46,7 +46,9 @@ class RunningNormalization(nn.Module):
 
     @torch.no_grad()
     def update(self, obs: Tensor) -> None:
-        """Take observations (B, …) into account."""
+        """Take observations (B, …) into account, unless it is in evaluation mode, as what is frozen is."""
+        if not self.training:
+            return
         obs = to_float(obs)
         self.count += len(obs)
         share = (len(obs) / self.count).to(obs.dtype)

@@ -8,6 +8,7 @@ Axes: N environments, K components of an action.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -48,7 +49,8 @@ class SAC(OffPolicy):
         target_every: updates between two updates of the target critics.
         tau: τ, how far each of them moves the target critics to the critics; 1 copies them.
         entropy_coef: α, weight of the entropy beside the rewards; "auto" learns it, and begins with 1.
-        target_entropy: the mean entropy, in nats, of actions scaled to -1 … 1, for which α is learned; -K by default.
+        target_entropy: the mean entropy, in nats, of actions scaled to -1 … 1, for which α is learned; less than the
+            K log 2 of uniformly random ones, and -K by default.
         optimizer: a torch optimizer name, with its parameters; of the policy, the critics and α.
         schedule: a torch learning rate schedule name, with its parameters; it counts steps.
         max_grad_norm: maximum norm of the gradient of all critics, and of that of the policy.
@@ -104,6 +106,7 @@ class SAC(OffPolicy):
         self._bounds = model.low.cpu().numpy(), model.high.cpu().numpy()  # the host scales the actions
         if target_entropy is None:
             target_entropy = -float(len(model.low))
+        _check_entropy(entropy_coef, target_entropy, len(model.low))
         self._learning = SoftLearning(
             model,
             optimizer,
@@ -157,3 +160,17 @@ class SAC(OffPolicy):
     def _end_step(self) -> None:
         """Advance the schedule."""
         self._schedule.step()
+
+
+def _check_entropy(entropy_coef: float | Literal["auto"], target_entropy: float, components: int) -> None:
+    """Raise InputError if the weight of the entropy is not finite, or no weight is enough for its target."""
+    if entropy_coef != "auto":
+        if not math.isfinite(entropy_coef):
+            raise InputError(f"entropy_coef = {entropy_coef}: expected a finite number")
+        return
+    largest = components * math.log(2)
+    if not -math.inf < target_entropy < largest:  # NaN, too
+        raise InputError(
+            f"target_entropy = {target_entropy}: expected less than {largest:.4g}, the entropy of uniformly random "
+            f"actions of {components} components; the default is {-components}"
+        )
