@@ -125,7 +125,7 @@ def test_no_split_is_empty(first):
 
 
 def test_a_picture_stays_in_its_split_wherever_it_is_and_whatever_is_added(tmp_path, folder):
-    for number in range(10, 40):  # with so many, no split has to take a picture of another one
+    for number in range(10, 40):  # with so many, no split would be empty, which pictures of others would have to fill
         Image.new("RGB", (9, 9), (number, 0, 200)).save(folder / f"{number}.png")
     before = of(folder).fingerprint(), _names(of(folder))
     folder = folder.rename(tmp_path / "moved")

@@ -308,10 +308,8 @@ def _resolve(annotation: str, scope: griffe.Object) -> Any:
     """Return the type that an annotation in `scope` stands for, or None if it is not understood."""
     try:
         return _type(ast.parse(annotation, mode="eval").body, scope)
-    except (Unreadable, SyntaxError, TypeError, ValueError, ArithmeticError):
-        return None
-    except RecursionError:  # Json = dict[str, "Json"]
-        return None
+    except (Unreadable, SyntaxError, TypeError, ValueError, ArithmeticError, RecursionError):
+        return None  # too deep are types that contain themselves: Json = dict[str, "Json"]
 
 
 def _type(node: ast.expr, scope: griffe.Object) -> Any:

@@ -30,14 +30,14 @@ from dlpipe.fields import (
     PositiveFloat,
     ScheduleTable,
 )
-from dlpipe.protocols import Data, Goal
+from dlpipe.protocols import Data
 from dlpipe.training import Budget, LearningRateSchedule, build_optimizer
 from dlpipe_rl.action_heads import Categorical, Gaussian
 from dlpipe_rl.checked_env import Array
 from dlpipe_rl.environments import Environments, require_environments
 from dlpipe_rl.exploration import EpsilonSchedule
 from dlpipe_rl.noisy import NoisyLinear
-from dlpipe_rl.off_policy import OffPolicy, replay_buffer, require_replay
+from dlpipe_rl.off_policy import OffPolicy
 from dlpipe_rl.priorities import Priorities
 from dlpipe_rl.q_learning import QLearning
 from dlpipe_rl.randomness import generator, restore, state_of
@@ -111,7 +111,6 @@ class DQN(OffPolicy):
         max_grad_norm: PositiveFloat | None = None,
     ) -> None:
         environments = require_environments(data, "rl.dqn")
-        require_replay(batch_size, replay_size, num_envs)
         self._num_actions = _checked_num_actions(model, environments)
         super().__init__(
             model,
@@ -119,16 +118,18 @@ class DQN(OffPolicy):
             compute,
             seed,
             budget,
-            envs=environments.training_envs(num_envs, seed),
-            replay=replay_buffer(
-                environments, compute, replay_size, num_envs, replay_storage, n_step=n_step, gamma=gamma
-            ),
+            num_envs=num_envs,
+            replay_size=replay_size,
+            replay_storage=replay_storage,
+            n_step=n_step,
+            gamma=gamma,
+            batch_size=batch_size,
             timesteps=timesteps,
             learning_starts=learning_starts,
             train_every=train_every,
             gradient_steps=gradient_steps,
         )
-        self._batch_size, self._importance_beta = batch_size, importance_beta
+        self._importance_beta = importance_beta
         self._priorities = Priorities(self._replay.slots, priority_alpha) if priority_alpha else None
         built = build_optimizer(model.parameters(), optimizer)
         self._learning = QLearning(
@@ -157,16 +158,11 @@ class DQN(OffPolicy):
             "timesteps": float(self._timestep),
         }
 
-    def on_score(self, score: float, goal: Goal) -> None:
-        """Pass the monitored metric to the schedule."""
-        self._schedule.on_score(score, goal)
-
     def state_dict(self) -> dict[str, Any]:
         """Return all state except the frames of the replay buffer, which are in `state_blocks`."""
         return {
             **super().state_dict(),
             "learning": self._learning.state_dict(),
-            "schedule": self._schedule.state_dict(),
             "priorities": self._priorities.state_dict() if self._priorities else None,
             "exploration_rng": state_of(self._exploration_rng),
         }
@@ -175,7 +171,6 @@ class DQN(OffPolicy):
         """Restore a state; the current episodes are replayed."""
         super().load_state_dict(state)
         self._learning.load_state_dict(state["learning"])
-        self._schedule.load_state_dict(state["schedule"])
         if self._priorities:
             self._priorities.load_state_dict(state["priorities"])
         restore(self._exploration_rng, state["exploration_rng"])
@@ -206,10 +201,6 @@ class DQN(OffPolicy):
         """Give new transitions a priority, and those that were overwritten none."""
         if self._priorities:
             self._priorities.add(added, removed)
-
-    def _end_step(self) -> None:
-        """Advance the schedule."""
-        self._schedule.step()
 
     def _update(self) -> dict[str, Tensor]:
         """Sample a batch, update the weights once and return the ``loss``."""

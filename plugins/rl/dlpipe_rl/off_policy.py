@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from dlpipe.compute import Compute
 from dlpipe.errors import InputError
-from dlpipe.training import Budget, StateBlock
+from dlpipe.protocols import Goal
+from dlpipe.training import Budget, LearningRateSchedule, StateBlock
 from dlpipe_rl.checked_env import Array, Episode
 from dlpipe_rl.environments import Environments
 from dlpipe_rl.episode_metrics import WEIGHTS, episode_means
@@ -22,7 +23,6 @@ from dlpipe_rl.randomness import torch_generator
 from dlpipe_rl.replay_buffer import ReplayBuffer
 from dlpipe_rl.running_normalization import normalizations
 from dlpipe_rl.timesteps import steps_for
-from dlpipe_rl.vector_env import VectorEnv
 
 
 class OffPolicy(ABC):
@@ -32,16 +32,27 @@ class OffPolicy(ABC):
     longer: it fills the replay buffer with `learning_starts` timesteps of all environments together before its
     updates. Every step, the first included, makes the same number of updates.
 
+    A trainer that inherits from it sets ``_schedule``, the schedule of its learning rate, which counts steps.
+
     Args:
-        envs: the training environments.
+        num_envs: N.
+        replay_size: capacity of the replay buffer, in transitions.
+        replay_storage: of its frames, see `ReplayBuffer`.
+        n_step: number of rewards that are summed before the value estimate is added.
+        gamma: discount factor γ.
+        batch_size: transitions per update.
         timesteps: training ends after exactly this many timesteps of all environments together: `learning_starts`,
             and a multiple of N · `train_every`.
         learning_starts: timesteps of all environments together before the first update.
         train_every: timesteps of every environment per step.
         gradient_steps: updates per step.
+
+    Raises:
+        InputError: the replay buffer is too small, or no number of steps makes exactly `timesteps`.
     """
 
     metric_weights = WEIGHTS
+    _schedule: LearningRateSchedule
     _timestep = 0
     _obs: Array | None = None  # the current observations; None before the first step
     _shown: tuple[Array | None, Tensor] = None, torch.empty(0)  # the last observations acted on, also as a tensor
@@ -54,24 +65,42 @@ class OffPolicy(ABC):
         seed: int,
         budget: Budget,
         *,
-        envs: VectorEnv,
-        replay: ReplayBuffer,
+        num_envs: int,
+        replay_size: int,
+        replay_storage: Literal["auto", "memory", "disk"],
+        n_step: int = 1,
+        gamma: float,
+        batch_size: int,
         timesteps: int | None,
         learning_starts: int,
         train_every: int,
         gradient_steps: int,
     ) -> None:
+        _require_replay(batch_size, replay_size, num_envs)
         self.model, self._compute, self.steps_per_epoch = model, compute, None
         self._is_cpu = compute.device.type == "cpu"
-        self._data, self._envs, self._replay = data, envs, replay
+        self._data, self._envs = data, data.training_envs(num_envs, seed)
+        facts, stack = data.facts, data.frame_stack
+        self._replay = ReplayBuffer(
+            replay_size,
+            num_envs,
+            (facts["obs_shape"][0] // stack, *facts["obs_shape"][1:]),
+            getattr(torch, facts["obs_dtype"]),
+            action_shape=facts["action_shape"],
+            frame_stack=stack,
+            n_step=n_step,
+            gamma=gamma,
+            storage=replay_storage,
+            compute=compute,
+        )
+        self.notes = [self._replay.description]
         self._normalizations = normalizations(model)
-        self.notes = [replay.description]
-        self._train_every, self._gradient_steps = train_every, gradient_steps
-        self._learning_starts = -(-learning_starts // len(envs)) * len(envs)
+        self._batch_size, self._train_every, self._gradient_steps = batch_size, train_every, gradient_steps
+        self._learning_starts = -(-learning_starts // num_envs) * num_envs
         self._replay_rng = torch_generator(seed, "replay")
-        each = train_every * len(envs)
+        each = train_every * num_envs
         first = max(self._learning_starts, each)
-        why = f"learning_starts = {learning_starts}, num_envs = {len(envs)}, train_every = {train_every}"
+        why = f"learning_starts = {learning_starts}, num_envs = {num_envs}, train_every = {train_every}"
         self.total_steps = None if timesteps is None else steps_for(timesteps, first=first, each=each, why=why)
         #: The steps and timesteps of the run, whatever ends it; None if only time does.
         self._planned_steps = budget.total_steps(None, self.total_steps)
@@ -99,12 +128,21 @@ class OffPolicy(ABC):
             if self._gradient_steps > 1:
                 updates = [metrics, *(self._update() for _ in range(self._gradient_steps - 1))]
                 metrics = {name: torch.stack([each[name] for each in updates]).mean() for name in metrics}
-            self._end_step()
+            self._schedule.step()
             yield metrics | episode_means(episodes) if episodes else metrics
 
+    def log_values(self) -> dict[str, float]:
+        """Return learning rate and number of timesteps."""
+        return {"lr": self._schedule.learning_rate, "timesteps": float(self._timestep)}
+
+    def on_score(self, score: float, goal: Goal) -> None:
+        """Pass the monitored metric to the schedule."""
+        self._schedule.on_score(score, goal)
+
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of replay buffer, environments and sampling; frames are in `state_blocks`."""
+        """Return the state of schedule, replay buffer, environments and sampling; frames are in `state_blocks`."""
         return {
+            "schedule": self._schedule.state_dict(),
             "replay": self._replay.state_dict(),
             "envs": self._envs.state(),
             "replay_rng": self._replay_rng.get_state(),
@@ -113,6 +151,7 @@ class OffPolicy(ABC):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a state; the current episodes are replayed."""
+        self._schedule.load_state_dict(state["schedule"])
         self._replay.load_state_dict(state["replay"])
         self._obs = self._envs.restore(state["envs"])
         self._data.check_restored(self._envs, state["envs"])
@@ -144,10 +183,6 @@ class OffPolicy(ABC):
     def _update(self) -> dict[str, Tensor]:
         """Update the weights once from a batch, and return the metrics."""
 
-    @abstractmethod
-    def _end_step(self) -> None:
-        """Advance what counts steps."""
-
     def _stored(self, added: Sequence[int], removed: Sequence[int]) -> None:  # noqa: B027  most need not know
         """Take note of the slots of new transitions, and of those that were overwritten."""
 
@@ -171,7 +206,7 @@ class OffPolicy(ABC):
         return self._shown[1] if self._is_cpu else self._shown[1].to(self._compute.device, non_blocking=True)
 
 
-def require_replay(batch_size: int, replay_size: int, num_envs: int) -> None:
+def _require_replay(batch_size: int, replay_size: int, num_envs: int) -> None:
     """Raise InputError if the replay buffer is too small."""
     if replay_size <= num_envs:
         raise InputError(
@@ -180,29 +215,3 @@ def require_replay(batch_size: int, replay_size: int, num_envs: int) -> None:
         )
     if batch_size > replay_size:
         raise InputError(f"batch_size = {batch_size}: expected at most replay_size = {replay_size}")
-
-
-def replay_buffer(
-    data: Environments,
-    compute: Compute,
-    size: int,
-    num_envs: int,
-    storage: Literal["auto", "memory", "disk"],
-    *,
-    n_step: int = 1,
-    gamma: float,
-) -> ReplayBuffer:
-    """Return a replay buffer for the observations and actions of `data`; see `ReplayBuffer`."""
-    facts, stack = data.facts, data.frame_stack
-    return ReplayBuffer(
-        size,
-        num_envs,
-        (facts["obs_shape"][0] // stack, *facts["obs_shape"][1:]),
-        getattr(torch, facts["obs_dtype"]),
-        action_shape=facts["action_shape"],
-        frame_stack=stack,
-        n_step=n_step,
-        gamma=gamma,
-        storage=storage,
-        compute=compute,
-    )

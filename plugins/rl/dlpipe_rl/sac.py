@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from dlpipe.compute import Compute, derived_seed
 from dlpipe.errors import InputError
 from dlpipe.fields import Fraction, OnlyWith, OptimizerTable, Positive, PositiveFloat, ScheduleTable
-from dlpipe.protocols import Data, Goal
+from dlpipe.protocols import Data
 from dlpipe.training import Budget, LearningRateSchedule
 from dlpipe_rl.checked_env import Array
 from dlpipe_rl.environments import require_environments
-from dlpipe_rl.off_policy import OffPolicy, replay_buffer, require_replay
+from dlpipe_rl.off_policy import OffPolicy
 from dlpipe_rl.soft_actor_critic import SoftActorCritic, to_bounds
 from dlpipe_rl.soft_learning import SoftLearning
 
@@ -48,7 +48,7 @@ class SAC(OffPolicy):
         gradient_steps: updates per step.
         target_every: updates between two updates of the target critics.
         tau: τ, how far each of them moves the target critics to the critics; 1 copies them.
-        entropy_coef: α, weight of the entropy beside the rewards; "auto" learns it, and begins with 1.
+        entropy_coef: α, weight of the entropy relative to that of the rewards; "auto" learns it, from 1 on.
         target_entropy: the mean entropy, in nats, of actions scaled to -1 … 1, for which α is learned; less than the
             K log 2 of uniformly random ones, and -K by default.
         optimizer: a torch optimizer name, with its parameters; of the policy, the critics and α.
@@ -87,21 +87,23 @@ class SAC(OffPolicy):
                 f"rl.sac needs a policy of bounded actions and their values, and the model {type(model).__name__} is "
                 "none; take rl.soft_actor_critic"
             )
-        require_replay(batch_size, replay_size, num_envs)
         super().__init__(
             model,
             environments,
             compute,
             seed,
             budget,
-            envs=environments.training_envs(num_envs, seed),
-            replay=replay_buffer(environments, compute, replay_size, num_envs, replay_storage, gamma=gamma),
+            num_envs=num_envs,
+            replay_size=replay_size,
+            replay_storage=replay_storage,
+            gamma=gamma,
+            batch_size=batch_size,
             timesteps=timesteps,
             learning_starts=learning_starts,
             train_every=train_every,
             gradient_steps=gradient_steps,
         )
-        self._agent, self._batch_size = model, batch_size
+        self._agent = model
         self._rng = torch.Generator(compute.device).manual_seed(derived_seed(seed, "actions"))
         self._bounds = model.low.cpu().numpy(), model.high.cpu().numpy()  # the host scales the actions
         if target_entropy is None:
@@ -120,24 +122,14 @@ class SAC(OffPolicy):
         )
         self._schedule = LearningRateSchedule(self._learning.optimizer, schedule, total_steps=self._planned_steps)
 
-    def log_values(self) -> dict[str, float]:
-        """Return learning rate and number of timesteps."""
-        return {"lr": self._schedule.learning_rate, "timesteps": float(self._timestep)}
-
-    def on_score(self, score: float, goal: Goal) -> None:
-        """Pass the monitored metric to the schedule."""
-        self._schedule.on_score(score, goal)
-
     def state_dict(self) -> dict[str, Any]:
         """Return all state except the frames of the replay buffer, which are in `state_blocks`."""
-        learning, schedule = self._learning.state_dict(), self._schedule.state_dict()
-        return {**super().state_dict(), "learning": learning, "schedule": schedule}
+        return {**super().state_dict(), "learning": self._learning.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a state; the current episodes are replayed."""
         super().load_state_dict(state)
         self._learning.load_state_dict(state["learning"])
-        self._schedule.load_state_dict(state["schedule"])
 
     def _actions(self, obs: Array) -> Array:
         """Return N actions (N, K) from -1 to 1, sampled from the policy; uniformly random ones before it learns."""
@@ -156,10 +148,6 @@ class SAC(OffPolicy):
     def _update(self) -> dict[str, Tensor]:
         """Sample a batch, update all weights once and return the metrics."""
         return self._learning.update(self._replay.sample(self._batch_size, self._replay_rng))
-
-    def _end_step(self) -> None:
-        """Advance the schedule."""
-        self._schedule.step()
 
 
 def _check_entropy(entropy_coef: float | Literal["auto"], target_entropy: float, components: int) -> None:
